@@ -1,0 +1,85 @@
+"""The command line as text: flags to (name, value), no value looked at yet.
+
+Derived from the declarations in ``config.py``. Options may stand before and after
+the application, long ones may be shortened while they stay clear, and an unknown
+one is a one-line error with the nearest that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from getopt import GetoptError, gnu_getopt
+from typing import NamedTuple
+
+from canter import gunicorn
+from canter.config import SETTINGS
+from canter.errors import ConfigError
+
+ACTIONS = {"-h": "help", "--help": "help", "--help-all": "help_all", "-v": "version", "--version": "version"}
+_NAMES = {flag: name for name, setting in SETTINGS.items() for flag in setting.flags}
+
+
+class Flag(NamedTuple):
+    """One setting as the command line gives it; ``flag`` is how it was spelt."""
+
+    name: str
+    value: object
+    flag: str
+
+
+class CommandLine(NamedTuple):
+    settings: tuple[Flag, ...]
+    actions: frozenset[str]  # of help, help_all, version
+
+
+def parse(argv: Sequence[str]) -> CommandLine:
+    """Split a command line; repeated flags of a list setting come as one list."""
+    try:
+        pairs, rest = gnu_getopt(list(argv), _short_options(), _long_options())
+    except GetoptError as error:
+        raise ConfigError(_explain(error)) from None
+    if len(rest) > 1:
+        raise ConfigError(f"one application at a time: got {' and '.join(rest)}")
+    flags: dict[str, Flag] = {}
+    for flag, text in pairs:
+        if flag not in ACTIONS:
+            _gather(flags, flag, text)
+    if rest:
+        flags["wsgi_app"] = Flag("wsgi_app", rest[0], "APP_MODULE")
+    return CommandLine(tuple(flags.values()), frozenset(ACTIONS[flag] for flag, _ in pairs if flag in ACTIONS))
+
+
+def _gather(flags: dict[str, Flag], flag: str, text: str) -> None:
+    name = _NAMES[flag]
+    setting = SETTINGS[name]
+    value: object = text
+    if setting.kind.switch:
+        value = not setting.default
+    elif setting.kind.many:
+        before = flags[name].value if name in flags else []
+        assert isinstance(before, list)
+        value = [*before, text]
+    flags[name] = Flag(name, value, flag)
+
+
+def _short_options() -> str:
+    letters = [flag[1] + ("" if SETTINGS[name].kind.switch else ":") for flag, name in _NAMES.items() if flag[1] != "-"]
+    return "hv" + "".join(letters)
+
+
+def _long_options() -> list[str]:
+    own = [flag[2:] + ("" if SETTINGS[name].kind.switch else "=") for flag, name in _NAMES.items() if flag[1] == "-"]
+    return [*own, "help", "help-all", "version"]
+
+
+def _explain(error: GetoptError) -> str:
+    """What was wrong with an option, and the nearest one where it is unknown."""
+    flag = ("--" if len(error.opt) > 1 else "-") + error.opt
+    if flag in _NAMES or "recognized" not in error.msg:
+        return error.msg.replace("option ", "", 1)
+    known = gunicorn.explain_flag(flag)
+    if known:
+        return known
+    close = get_close_matches(flag, [*_NAMES, *ACTIONS], n=1)
+    return f"unknown option {flag}" + (f"; did you mean {close[0]}?" if close else "")
