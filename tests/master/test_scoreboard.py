@@ -8,7 +8,6 @@ import subprocess
 import sys
 
 import pytest
-
 from canter import scoreboard as sb
 from canter.scoreboard import Scoreboard
 
