@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
-from canter import kinds
+from canter import gunicorn, kinds
 from canter.errors import ConfigError
 from canter.kinds import Kind, WorkerCount, hook, integer, optional
 
@@ -526,10 +526,19 @@ class Config:
         own.update(_sources=dict(sources), _origin=origin, notes=tuple(notes))
         if not self.chdir:
             own["chdir"] = origin.cwd if origin else os.getcwd()
+        self._settle_worker_class(own)
+
+    def _settle_worker_class(self, own: dict[str, Any]) -> None:
+        """Put our own name where Gunicorn's users know another, or mean another class."""
+        asked = self.worker_class
+        known = gunicorn.worker_class(asked) if isinstance(asked, str) else None
+        if known:
+            own["worker_class"] = known
+            own["notes"] += (Note("info", f"worker class {asked} is {known} here"),)
         if self.worker_class == "sync" and self.threads > 1:
             own["worker_class"] = "gthread"
-            self._sources["worker_class"] = f"sync with threads = {self.threads}"
             own["notes"] += (Note("info", f"worker class sync with {self.threads} threads means gthread"),)
+            self._sources["worker_class"] = f"sync with threads = {self.threads}"
 
     def reread(self) -> Config:
         """The same sources read again; a Config made by hand stays what it is."""

@@ -1,6 +1,7 @@
-"""What Canter does with Gunicorn's settings that it does not have.
+"""Gunicorn's words that are not Canter's own, and what becomes of them.
 
-Two tables. ``REFUSED``: settings about security; where one asks for something,
+``WORKER_CLASSES``: names of worker classes that Gunicorn's users type, and ours
+for the same. Then two tables of settings. ``REFUSED``: settings about security; where one asks for something,
 the server does not start, for it must never serve in the clear what was asked to
 be encrypted, nor take a proxy's word in a protocol it does not read. ``ABSENT``:
 the rest; a Python settings file may name them (one warning line says which),
@@ -12,6 +13,30 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from canter.errors import ConfigError
+
+WORKER_CLASSES = {
+    "asgi": "asyncio",
+    "gevent_pywsgi": "gevent",
+    "gevent_wsgi": "gevent",
+    "gunicorn.workers.gasgi.ASGIWorker": "asyncio",
+    "gunicorn.workers.geventlet.EventletWorker": "eventlet",
+    "gunicorn.workers.ggevent.GeventPyWSGIWorker": "gevent",
+    "gunicorn.workers.ggevent.GeventWorker": "gevent",
+    "gunicorn.workers.gthread.ThreadWorker": "gthread",
+    "gunicorn.workers.gtornado.TornadoWorker": "tornado",
+    "gunicorn.workers.sync.SyncWorker": "sync",
+    "uvicorn.workers.UvicornH11Worker": "asyncio",
+    "uvicorn.workers.UvicornWorker": "asyncio",
+    "uvicorn_worker.UvicornH11Worker": "asyncio",
+    "uvicorn_worker.UvicornWorker": "asyncio",
+}
+
+
+def worker_class(name: str) -> str | None:
+    """Our name for a worker class that Gunicorn's users know by another."""
+    short = name.removeprefix("egg:gunicorn#")
+    known = WORKER_CLASSES.get(short.replace(":", "."))
+    return known or (short if short != name else None)
 
 
 class Refused(NamedTuple):
