@@ -1,0 +1,78 @@
+"""``make lint``: every static check. All of them run, whichever fails.
+
+With arguments, only the checks named: ``make lint ARGS='types doors'``.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import doors
+
+ROOT = Path(__file__).resolve().parents[2]
+DOORS = ROOT / "build" / "doors"
+LAYOUT = ROOT / "build" / "layout"
+
+
+def stubbed() -> list[str]:
+    """The compiled modules, each of which must have a ``.pyi`` that says the truth about it."""
+    modules = []
+    for source in sorted((ROOT / "core").rglob("*.pyx")):
+        if not source.with_suffix(".pyi").exists():
+            sys.exit(f"{source.relative_to(ROOT)}: has no .pyi beside it")
+        modules.append(".".join(("canter", *source.relative_to(ROOT / "core").with_suffix("").parts)))
+    return modules
+
+
+def checks() -> dict[str, list[str]]:
+    """Name of each check -> its command, a tool of this environment and its arguments."""
+    all_checks = {
+        "style": ["ruff", "check", "--quiet"],
+        "format": ["ruff", "format", "--check", "--quiet"],
+        "types": ["mypy"],
+        "doors": ["lint-imports"],
+    }
+    if modules := stubbed():
+        options = ["--mypy-config-file", "pyproject.toml", "--allowlist", "tests/lint/stubtest-allowed.txt"]
+        all_checks["cython"] = ["cython-lint", "core"]
+        all_checks["stubs"] = ["stubtest", *options, *modules]
+    return all_checks
+
+
+def passes(name: str, command: list[str]) -> bool:
+    """Run one check at the root of the repository; show what it says where it fails."""
+    begun = time.monotonic()
+    tool = Path(sys.executable).with_name(command[0])
+    environ = os.environ | {"PYTHONPATH": str(DOORS if name == "doors" else LAYOUT), "MYPYPATH": str(LAYOUT)}
+    result = subprocess.run(
+        [tool, *command[1:]],
+        cwd=ROOT,
+        env=environ,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if result.returncode:
+        print(result.stdout.decode(errors="replace"))
+    verdict = "FAILED" if result.returncode else "ok"
+    print(f"lint {name}: {verdict} ({time.monotonic() - begun:.0f} s)", flush=True)
+    return not result.returncode
+
+
+def main(names: list[str]) -> int:
+    todo = checks()
+    if unknown := [name for name in names if name not in todo]:
+        print(f"no such check: {', '.join(unknown)}; there are: {', '.join(todo)}", file=sys.stderr)
+        return 2
+    doors.make(ROOT, DOORS)
+    failed = [name for name in names or todo if not passes(name, todo[name])]
+    print(f"lint failed: {', '.join(failed)}" if failed else "lint: all clean")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
