@@ -32,7 +32,6 @@ T = TypeVar("T")
 APPLICATION = "Application"
 LISTENING = "Listening"
 WORKERS = "Workers"
-RECYCLING = "Recycling"
 TIME = "Time limits"
 RELOADING = "Start, reload and stop"
 LIMITS = "Limits of a request"
@@ -68,6 +67,7 @@ class Setting(Generic[T]):
     help: str
     flags: tuple[str, ...] = ()
     unit: str = ""
+    zero: str = ""  # what 0 means, where it is special
     why: str = ""
     note: str = ""  # more than the help line has room for, for the page of settings
     brief: bool = False  # shown by --help; the others by --help-all
@@ -111,7 +111,7 @@ class Config:
     )
     config = Setting(
         APPLICATION, optional(kinds.FILE), None,
-        "settings file: Python in Gunicorn's form, or TOML", ("-c", "--config"), brief=True,
+        "settings file: Gunicorn's Python form, or TOML", ("-c", "--config"), brief=True,
         note="`PATH`, `file:PATH` or `python:MODULE`. Without it `gunicorn.conf.py` in the current "
         "directory is read where there is one.",
     )
@@ -126,7 +126,7 @@ class Config:
     )
     raw_env = Setting(
         APPLICATION, kinds.VARIABLES, [],
-        "set an environment variable for the application (repeatable)", ("-e", "--env"), brief=True,
+        "set a variable for the application (repeatable)", ("-e", "--env"), brief=True,
     )
     script_name = Setting(
         APPLICATION, kinds.TEXT, "",
@@ -141,7 +141,7 @@ class Config:
     )
     preload_app = Setting(
         APPLICATION, kinds.SWITCH, False,
-        "import the application once, before forking the workers", ("--preload",), brief=True,
+        "import the application once, then fork workers", ("--preload",), brief=True,
         why="as in Gunicorn: a reload then brings new code, and a broken import one worker's loss",
     )
 
@@ -149,7 +149,7 @@ class Config:
 
     bind = Setting(
         LISTENING, kinds.ADDRESSES, ["127.0.0.1:8000"],
-        "address to listen at (repeatable): HOST:PORT, :PORT, [::1]:PORT, unix:PATH, fd://N",
+        "listen at HOST:PORT, :PORT, [::1]:PORT, unix:PATH or fd://N (repeatable)",
         ("-b", "--bind"), brief=True, default_from=("PORT", "0.0.0.0:{}"),
         why="Gunicorn's: reachable from this machine only until said otherwise",
     )
@@ -165,7 +165,7 @@ class Config:
     )
     admin = Setting(
         LISTENING, optional(kinds.ADDRESS), None,
-        "address where the master answers /livez and /readyz", ("--admin",), brief=True,
+        "where the master answers /livez and /readyz", ("--admin",), brief=True,
         why="off: what is not asked for listens nowhere",
     )
 
@@ -173,19 +173,19 @@ class Config:
 
     workers = Setting(
         WORKERS, kinds.WORKERS, WorkerCount(1),
-        "worker processes: a number, auto (2 x cores + 1), or a range 2-8 to scale in",
+        "processes: a number, auto, or a range 2-8",
         ("-w", "--workers"), brief=True, default_from=("WEB_CONCURRENCY", "{}"),
         why="Gunicorn's; how many an application's memory allows is for its owner to say",
     )
     worker_class = Setting[str | type](
         WORKERS, kinds.WORKER_CLASS, "sync",
-        "sync, gthread, gevent, asyncio, tornado, eventlet, or package.module:Class",
+        "sync, gthread, gevent, asyncio, tornado, eventlet or package.module:Class",
         ("-k", "--worker-class"), brief=True,
         why="Gunicorn's; it asks nothing of the application",
     )
     threads = Setting(
         WORKERS, integer(1), 1,
-        "threads a worker runs the application in", ("--threads",), brief=True,
+        "threads for the application in a worker", ("--threads",), brief=True,
         why="Gunicorn's; more than one asks for thread-safe code. With `sync` it means `gthread`.",
     )
     worker_connections = Setting(
@@ -205,45 +205,43 @@ class Config:
         why="as in uvicorn and Gunicorn",
     )
 
-    # -- Recycling --
-
     max_requests = Setting(
-        RECYCLING, integer(0), 0,
-        "requests after which a worker is replaced; 0: never", ("--max-requests",), brief=True,
-        why="as in Gunicorn: a remedy for leaks, not a habit",
+        WORKERS, integer(0), 0,
+        "requests a worker serves before it is replaced", ("--max-requests",), brief=True,
+        why="as in Gunicorn: a remedy for leaks, not a habit", zero="never",
     )
     max_requests_jitter = Setting(
-        RECYCLING, integer(0), 0,
+        WORKERS, integer(0), 0,
         "random addition to it, so that workers are not replaced together", ("--max-requests-jitter",),
     )
     max_worker_lifetime = Setting(
-        RECYCLING, kinds.SECONDS, 0,
-        "age after which a worker is replaced; 0: never", ("--max-worker-lifetime",), unit="s",
-        why="off, as uWSGI's option of this name",
+        WORKERS, kinds.SECONDS, 0,
+        "age at which a worker is replaced", ("--max-worker-lifetime",), unit="s",
+        why="off, as uWSGI's option of this name", zero="never",
     )
     max_worker_memory = Setting(
-        RECYCLING, kinds.OCTETS, 0,
-        "resident memory over which a worker is replaced; 0: no limit", ("--max-worker-memory",), unit="octets",
-        why="off, as uWSGI's reload-on-rss: only the application's owner knows what is too much",
+        WORKERS, kinds.OCTETS, 0,
+        "resident memory over which a worker is replaced", ("--max-worker-memory",), unit="octets",
+        why="off, as uWSGI's reload-on-rss: only the application's owner knows what is too much", zero="no limit",
     )
     max_worker_memory_hard = Setting(
-        RECYCLING, kinds.OCTETS, 0,
-        "resident memory over which a worker is killed; 0: no limit", ("--max-worker-memory-hard",),
-        unit="octets", why="off, as uWSGI's evil-reload-on-rss",
+        WORKERS, kinds.OCTETS, 0,
+        "resident memory over which a worker is killed", ("--max-worker-memory-hard",),
+        unit="octets", why="off, as uWSGI's evil-reload-on-rss", zero="no limit",
     )
 
     # -- Time limits --
 
     timeout = Setting(
         TIME, kinds.SECONDS, 30,
-        "a worker that gives no sign of life for so long is killed; 0: never",
-        ("-t", "--timeout"), unit="s", brief=True, why="Gunicorn's",
+        "silence after which a worker is killed",
+        ("-t", "--timeout"), unit="s", brief=True, why="Gunicorn's", zero="never",
     )
     request_timeout = Setting(
         TIME, kinds.SECONDS, 0,
-        "a request that runs longer is answered 504 and its worker freed; 0: never",
+        "time a request may run before it gets a 504",
         ("--request-timeout",), unit="s", brief=True,
-        why="off, as uWSGI's harakiri: only the application's owner knows how long is too long",
+        why="off, as uWSGI's harakiri: only the application's owner knows how long is too long", zero="never",
     )
     request_timeout_paths = Setting(
         TIME, kinds.PATH_LIMITS, [],
@@ -253,33 +251,33 @@ class Config:
     )
     queue_timeout = Setting(
         TIME, kinds.SECONDS, 0,
-        "a request that waited longer for a worker is answered 503; 0: never",
-        ("--queue-timeout",), unit="s", why="off: under overload waiting is better than failing, until clients give up",
+        "time a request may wait for a worker before it gets a 503",
+        ("--queue-timeout",), unit="s", why="off: under overload waiting is better than failing, until clients give up", zero="never",
     )
     keepalive = Setting(
         TIME, optional(kinds.SECONDS), None,
-        "how long an idle connection is kept for its next request; 0: close each",
+        "time an idle connection is kept for more",
         ("--keep-alive",), unit="s", brief=True,
-        why="0 with `sync`, 2 with the others: what Gunicorn's workers do",
+        why="0 with `sync`, 2 with the others: what Gunicorn's workers do", zero="close each",
     )
     header_timeout = Setting(
         TIME, kinds.SECONDS, 30,
-        "a request's head must be complete within this", ("--header-timeout",), unit="s", brief=True,
+        "time for a request's head to arrive", ("--header-timeout",), unit="s", brief=True,
         why="between Apache's 20 to 40 (mod_reqtimeout) and nginx's 60 (client_header_timeout)",
     )
     body_timeout = Setting(
         TIME, kinds.SECONDS, 60,
-        "longest pause between two pieces of a request's body", ("--body-timeout",), unit="s", brief=True,
+        "longest pause within a request's body", ("--body-timeout",), unit="s", brief=True,
         why="nginx's client_body_timeout",
     )
     body_min_rate = Setting(
         TIME, kinds.OCTETS, 0,
-        "octets a second a request's body must bring over any 10 s; 0: no rule",
-        ("--body-min-rate",), unit="octets/s", why="off, as nginx; Apache's MinRate is 500",
+        "octets a second a request's body must bring, over any 10 s",
+        ("--body-min-rate",), unit="octets/s", why="off, as nginx; Apache's MinRate is 500", zero="no rule",
     )
     write_timeout = Setting(
         TIME, kinds.SECONDS, 60,
-        "longest time a client may take nothing of its answer", ("--write-timeout",), unit="s", brief=True,
+        "longest pause in taking an answer", ("--write-timeout",), unit="s", brief=True,
         why="nginx's send_timeout; never a limit on the whole answer",
     )
 
@@ -287,7 +285,7 @@ class Config:
 
     graceful_timeout = Setting(
         RELOADING, kinds.SECONDS, 30,
-        "time a stopping worker has to finish its requests", ("--graceful-timeout",), unit="s", brief=True,
+        "time a stopping worker has to finish", ("--graceful-timeout",), unit="s", brief=True,
         why="Gunicorn's, and Kubernetes' terminationGracePeriodSeconds",
     )
     drain_delay = Setting(
@@ -315,8 +313,8 @@ class Config:
 
     limit_request_line = Setting(
         LIMITS, integer(0), 4094,
-        "octets in the request line; 0: no limit", ("--limit-request-line",), unit="octets",
-        why="Gunicorn's; nginx and Apache have about 8 KiB",
+        "octets in the request line", ("--limit-request-line",), unit="octets",
+        why="Gunicorn's; nginx and Apache have about 8 KiB", zero="no limit",
     )
     limit_request_fields = Setting(
         LIMITS, integer(0), 100,
@@ -324,13 +322,13 @@ class Config:
     )
     limit_request_field_size = Setting(
         LIMITS, integer(0), 8190,
-        "octets in one header field; 0: no limit", ("--limit-request-field_size", "--limit-request-field-size"),
-        unit="octets", why="Gunicorn's, and Apache's",
+        "octets in one header field", ("--limit-request-field_size", "--limit-request-field-size"),
+        unit="octets", why="Gunicorn's, and Apache's", zero="no limit",
     )
     limit_request_body = Setting(
         LIMITS, kinds.OCTETS, 0,
-        "octets in a request's body (413 over it); 0: no limit", ("--limit-request-body",), unit="octets",
-        brief=True, why="no limit, as Gunicorn; nginx in front has 1 MiB, Apache 1 GiB",
+        "largest request body, such as 10M (else 413)", ("--limit-request-body",), unit="octets",
+        brief=True, why="no limit, as Gunicorn; nginx in front has 1 MiB, Apache 1 GiB", zero="no limit",
     )
     body_buffer = Setting(
         LIMITS, kinds.OCTETS, 65536,
@@ -352,19 +350,19 @@ class Config:
     )
     ws_ping_interval = Setting(
         WEBSOCKET, kinds.SECONDS, 20,
-        "a ping after so long; 0: none", ("--ws-ping-interval",), unit="s", why="uvicorn's",
+        "a ping after so long", ("--ws-ping-interval",), unit="s", why="uvicorn's", zero="none",
     )
     ws_ping_timeout = Setting(
         WEBSOCKET, kinds.SECONDS, 20,
-        "a ping not answered for so long ends the connection; 0: never", ("--ws-ping-timeout",), unit="s",
-        why="uvicorn's",
+        "a ping not answered for so long ends the connection", ("--ws-ping-timeout",), unit="s",
+        why="uvicorn's", zero="never",
     )
 
     # -- Behind a proxy --
 
     forwarded_allow_ips = Setting(
         PROXY, kinds.NETWORKS, ["127.0.0.1", "::1"],
-        "peers whose X-Forwarded-* count: addresses, networks or *", ("--forwarded-allow-ips",), brief=True,
+        "proxies to believe: addresses, networks or *", ("--forwarded-allow-ips",), brief=True,
         default_from=("FORWARDED_ALLOW_IPS", "{}"), why="Gunicorn's: a proxy on this machine",
         note="Peers on a Unix socket always count.",
     )
@@ -379,14 +377,14 @@ class Config:
     )
     server_header = Setting(
         PROXY, kinds.SWITCH, True,
-        "answer without the Server field", ("--no-server-header",), why="as Gunicorn and nginx",
+        "leave out the Server field of answers", ("--no-server-header",), why="as Gunicorn and nginx",
     )
 
     # -- Logging --
 
     accesslog = Setting(
         LOGGING, optional(kinds.FILE), None,
-        "write the access log here; - is standard output", ("--access-logfile",), brief=True,
+        "access log; - is standard output", ("--access-logfile",), brief=True,
         why="off, as in Gunicorn: the proxy in front has one",
     )
     access_log_format = Setting(
@@ -395,12 +393,12 @@ class Config:
     )
     errorlog = Setting(
         LOGGING, kinds.FILE, "-",
-        "write the error log here; - is standard error", ("--error-logfile", "--log-file"), brief=True,
+        "error log; - is standard error", ("--error-logfile", "--log-file"), brief=True,
         why="Gunicorn's",
     )
     loglevel = Setting(
         LOGGING, kinds.choice("debug", "info", "warning", "error", "critical"), "info",
-        "least severity in the error log", ("--log-level",), brief=True, why="Gunicorn's",
+        "least severity to log", ("--log-level",), brief=True, why="Gunicorn's",
     )
     capture_output = Setting(
         LOGGING, kinds.SWITCH, False,
@@ -414,7 +412,7 @@ class Config:
         why="a service manager wants it in the foreground",
     )
     pidfile = Setting(
-        PROCESS, optional(kinds.FILE), None, "write the master's process number here", ("-p", "--pid"), brief=True,
+        PROCESS, optional(kinds.FILE), None, "write the master's process id here", ("-p", "--pid"), brief=True,
     )
     user = Setting(
         PROCESS, optional(kinds.USER), None, "run the workers as this user", ("-u", "--user"), brief=True,
@@ -447,7 +445,7 @@ class Config:
 
     reload = Setting(
         DEVELOPMENT, kinds.SWITCH, False,
-        "replace the workers when the code changes (needs watchfiles)", ("--reload",), brief=True,
+        "replace workers when code changes", ("--reload",), brief=True,
     )
     reload_extra_files = Setting(
         DEVELOPMENT, kinds.FILES, [],
@@ -455,11 +453,11 @@ class Config:
     )
     check_config = Setting(
         DEVELOPMENT, kinds.SWITCH, False,
-        "load settings and application, then exit: 0, 2 or 4", ("--check-config",), brief=True,
+        "load settings and application, then exit", ("--check-config",), brief=True,
     )
     print_config = Setting(
         DEVELOPMENT, kinds.SWITCH, False,
-        "show each setting and where it came from, then exit", ("--print-config",), brief=True,
+        "show settings and their sources, then exit", ("--print-config",), brief=True,
     )
 
     # -- Server hooks: only in a Python file --

@@ -74,10 +74,14 @@ def _long_options() -> list[str]:
 
 
 def _explain(error: GetoptError) -> str:
-    """What was wrong with an option, and the nearest one where it is unknown."""
+    """What is wrong with an option, and the nearest one where it is unknown."""
     flag = ("--" if len(error.opt) > 1 else "-") + error.opt
-    if flag in _NAMES or "recognized" not in error.msg:
-        return error.msg.replace("option ", "", 1)
+    if "unique" in error.msg:
+        return f"{flag} may be {' or '.join(sorted(known for known in _NAMES if known.startswith(flag)))}"
+    if "requires" in error.msg:
+        return f"{flag} needs a value"
+    if "must not" in error.msg:
+        return f"{flag} takes no value"
     known = gunicorn.explain_flag(flag)
     if known:
         return known

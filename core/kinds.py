@@ -169,7 +169,7 @@ def _word(choices: tuple[str, ...], value: object) -> str:
 
 def choice(*choices: str) -> Kind[str]:
     """One of a few words, in any case."""
-    return Kind("|".join(choices), partial(_word, choices), choices=choices)
+    return Kind("WORD", partial(_word, choices), choices=choices)
 
 
 def _umask(value: object) -> int:
@@ -385,8 +385,8 @@ def optional(kind: Kind[T]) -> Kind[T | None]:
     return Kind(kind.metavar, partial(_maybe, kind.parse), text=kind.text, choices=kind.choices)
 
 
-SECONDS = Kind("SECONDS", _seconds)
-OCTETS = Kind("OCTETS", _octets)
+SECONDS = Kind("SEC", _seconds)
+OCTETS = Kind("SIZE", _octets)
 SWITCH = Kind("", _boolean, switch=True)
 TEXT = Kind("TEXT", _text)
 FILE = Kind("FILE", _text)
@@ -401,7 +401,7 @@ ADDRESS = Kind("ADDRESS", _address)
 ADDRESSES: Kind[list[str]] = Kind("ADDRESS", partial(_list_of, _address), many=True)
 FILES: Kind[list[str]] = Kind("FILE", partial(_list_of, _text), many=True)
 VARIABLES: Kind[list[str]] = Kind("NAME=VALUE", partial(_list_of, _variable), many=True)
-PATH_LIMITS: Kind[list[tuple[str, float]]] = Kind("PATTERN=SECONDS", partial(_list_of, _path_limit), many=True)
+PATH_LIMITS: Kind[list[tuple[str, float]]] = Kind("PATTERN=SEC", partial(_list_of, _path_limit), many=True)
 NETWORKS: Kind[list[str]] = Kind("IPS", partial(_comma_list, _network))
 NAMES: Kind[list[str]] = Kind("NAMES", partial(_comma_list, _field_name))
 HEADERS = Kind("TABLE", _headers, text=False)

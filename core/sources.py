@@ -267,5 +267,5 @@ def _settle(gathered: _Gathered, cwd: str) -> None:
 def _directory(cwd: str, path: str, source: str) -> str:
     absolute = os.path.normpath(os.path.join(cwd, path))
     if not os.path.isdir(absolute):
-        raise ConfigError(f"{source}: chdir: no such directory: {path!r}")
+        raise ConfigError(f"{source}: no such directory to work in: {path!r}")
     return absolute

@@ -11,42 +11,46 @@ from typing import Any
 
 from canter.config import SETTINGS, Config, Setting
 
-_COLUMN = 31  # where the help text begins
-_LONGEST = 100
+_COLUMN = 33  # where the help text begins
+_LONGEST = 110
 
 
 def help_text(everything: bool, width: int) -> str:
     """The help page: the settings that most deployments touch, or every flag."""
-    lines = [
-        "usage: canter [OPTIONS] APP_MODULE",
-        "",
-        "APP_MODULE is module, module:name or module:factory(). Every setting is described in docs/settings.md.",
-    ]
+    lines = ["usage: canter [OPTIONS] APP_MODULE     (module, module:name or module:factory())"]
     shown = [setting for setting in SETTINGS.values() if setting.flags and (everything or setting.brief)]
     for section in dict.fromkeys(setting.section for setting in shown):
         lines += ["", f"{section}:"]
         for setting in shown:
             if setting.section == section:
-                lines += _option(", ".join(setting.flags[:2]), setting.kind.metavar, _described(setting), width)
-    lines += ["", "Help:", *_option("-h, --help", "", "this page", width)]
-    lines += _option("--help-all", "", "every option", width) + _option("-v, --version", "", "the version", width)
+                lines += _option(setting.flags, setting.kind.metavar, _described(setting, everything), width)
+    lines += ["", "Help:", *_option(("-h", "--help"), "", "this page", width)]
+    lines += _option(("--help-all",), "", "every option", width)
+    lines += _option(("-v", "--version"), "", "the version", width)
     return "\n".join(lines)
 
 
-def _option(flags: str, metavar: str, text: str, width: int) -> list[str]:
-    head = f"  {flags} {metavar}".rstrip() if flags.startswith("-") and flags[1] != "-" else f"      {flags} {metavar}"
+def _option(flags: tuple[str, ...], metavar: str, text: str, width: int) -> list[str]:
+    short, long = ("", flags[0]) if flags[0].startswith("--") else (f"{flags[0]},", flags[1])
+    head = f"  {short:3} {long} {metavar}".rstrip()
     body = textwrap.wrap(text, max(min(width, _LONGEST) - _COLUMN, 30))
-    if len(head.rstrip()) > _COLUMN - 2:
-        return [head.rstrip(), *(" " * _COLUMN + line for line in body)]
-    return [head.rstrip().ljust(_COLUMN) + body[0], *(" " * _COLUMN + line for line in body[1:])]
+    if len(head) > _COLUMN - 2:
+        return [head, *(" " * _COLUMN + line for line in body)]
+    return [head.ljust(_COLUMN) + body[0], *(" " * _COLUMN + line for line in body[1:])]
 
 
-def _described(setting: Setting[Any]) -> str:
+def _described(setting: Setting[Any], everything: bool) -> str:
+    """The help, and where it says something: the choices, what 0 means, the default."""
+    text = setting.help
+    if everything and setting.kind.choices:
+        text += f": {', '.join(setting.kind.choices)}"
+    if everything and setting.zero:
+        text += f"; 0: {setting.zero}"
+    if setting.kind.switch or not setting.default:
+        return text
     default = setting.default
-    if default in (None, "", []) or setting.kind.switch:
-        return setting.help
     shown = ",".join(default) if isinstance(default, list) else f"{default} {setting.unit}".strip()
-    return f"{setting.help} [{shown}]"
+    return f"{text} [{shown}]"
 
 
 def print_config(config: Config) -> Iterator[str]:
