@@ -17,9 +17,9 @@ cdef class Response:
     cdef readonly bint overrun              # more was yielded than Content-Length says
     cdef readonly bint underrun             # less was
 
-    cdef bint allowed_keep_alive            # what __init__ was told, for reset()
+    cdef bint may_keep_alive                # what the request and the server allow, for reset()
     cdef bint is_head                       # the request's method is HEAD
-    cdef int minor                          # of the request
+    cdef int minor                          # of the request; 0 where there is none
     cdef bint begun, has_date, has_server
     cdef char *text                         # the head so far: status line and the application's fields
     cdef Py_ssize_t size, room
@@ -30,9 +30,23 @@ cdef class Response:
     cpdef bytes head(self, bytes stamp, long long known)
     cpdef bytes whole(self, bytes stamp, bytes body)
     cpdef bytes frame(self, bytes data)
-    cpdef bytes chunk_head(self, Py_ssize_t n)
+    cpdef long long allow(self, long long n) except -1      # how many of n octets may still leave
+    cpdef bytes chunk_head(self, long long n)
     cpdef bytes chunk_tail(self)
     cpdef bytes end(self)
+
+    cdef int hold_unbegun(self) except -1
+    cdef int put_str_pair(self, object item) except -1
+    cdef int put_bytes_pair(self, object item) except -1
+    cdef int put(self, const char *data, Py_ssize_t size) except -1
+    cdef int put_number(self, const char *name, Py_ssize_t size, long long number) except -1
+    cdef int put_status(self, int code, const char *line, Py_ssize_t size) except -1
+    cdef int put_field(self, const unsigned char *name, Py_ssize_t name_size,
+                       const unsigned char *value, Py_ssize_t value_size) except -1
+    cdef int drop(self, const unsigned char *name, Py_ssize_t size) except -1
+    cdef int frame_head(self, long long known) except -1
+    cdef bytes stamped(self, bytes stamp)
+    cdef bytes close_head(self, bytes stamp, const char *body, Py_ssize_t size)
 
 
 cpdef bytes refusal(int status, str reason, bytes stamp)
