@@ -101,6 +101,9 @@ class Setting(Generic[T]):
 class Config:
     """The values of all settings. Attributes are read-only; ``replace`` makes another."""
 
+    # A table, kept by hand: an entry is a few lines, not one line an argument.
+    # fmt: off
+
     # -- Application --
 
     wsgi_app = Setting(
@@ -222,7 +225,8 @@ class Config:
     max_worker_memory = Setting(
         WORKERS, kinds.OCTETS, 0,
         "resident memory over which a worker is replaced", ("--max-worker-memory",), unit="octets",
-        why="off, as uWSGI's reload-on-rss: only the application's owner knows what is too much", zero="no limit",
+        zero="no limit",
+        why="off, as uWSGI's reload-on-rss: only the application's owner knows what is too much",
     )
     max_worker_memory_hard = Setting(
         WORKERS, kinds.OCTETS, 0,
@@ -247,12 +251,14 @@ class Config:
         TIME, kinds.PATH_LIMITS, [],
         "another request time limit for some paths (repeatable), such as '/export/*=600'",
         ("--request-timeout-path",),
-        note="The pattern is a shell's (`*`, `?`, `[...]`) and must match the whole path; the first match counts.",
+        note="The pattern is a shell's (`*`, `?`, `[...]`) and must match the whole path; the first that "
+        "matches counts.",
     )
     queue_timeout = Setting(
         TIME, kinds.SECONDS, 0,
         "time a request may wait for a worker before it gets a 503",
-        ("--queue-timeout",), unit="s", why="off: under overload waiting is better than failing, until clients give up", zero="never",
+        ("--queue-timeout",), unit="s", zero="never",
+        why="off: under overload waiting is better than failing, until clients give up",
     )
     keepalive = Setting(
         TIME, optional(kinds.SECONDS), None,
@@ -412,7 +418,8 @@ class Config:
         why="a service manager wants it in the foreground",
     )
     pidfile = Setting(
-        PROCESS, optional(kinds.FILE), None, "write the master's process id here", ("-p", "--pid"), brief=True,
+        PROCESS, optional(kinds.FILE), None,
+        "write the master's process id here", ("-p", "--pid"), brief=True,
     )
     user = Setting(
         PROCESS, optional(kinds.USER), None, "run the workers as this user", ("-u", "--user"), brief=True,
@@ -428,7 +435,8 @@ class Config:
         PROCESS, kinds.SWITCH, False, "give the workers all groups of their user", ("--initgroups",),
     )
     proc_name = Setting(
-        PROCESS, optional(kinds.TEXT), None, "name in the list of processes (needs setproctitle)", ("-n", "--name"),
+        PROCESS, optional(kinds.TEXT), None,
+        "name in the list of processes (canter[setproctitle])", ("-n", "--name"),
         why="the application's name",
     )
     worker_tmp_dir = Setting(
@@ -445,7 +453,7 @@ class Config:
 
     reload = Setting(
         DEVELOPMENT, kinds.SWITCH, False,
-        "replace workers when code changes", ("--reload",), brief=True,
+        "replace workers when code changes (canter[reload])", ("--reload",), brief=True,
     )
     reload_extra_files = Setting(
         DEVELOPMENT, kinds.FILES, [],
@@ -483,6 +491,8 @@ class Config:
     )
     on_exit = Setting(HOOKS, hook("server"), None, "the master is about to end")
 
+    # fmt: on
+
     # -- a Config itself --
 
     notes: tuple[Note, ...]  # what the log should say once there is one
@@ -516,7 +526,11 @@ class Config:
         return self
 
     def _fill(
-        self, found: Mapping[str, Any], sources: Mapping[str, str], notes: Iterable[Note], origin: Origin | None
+        self,
+        found: Mapping[str, Any],
+        sources: Mapping[str, str],
+        notes: Iterable[Note],
+        origin: Origin | None,
     ) -> None:
         own = vars(self)
         own.update((name, _own(setting.default)) for name, setting in SETTINGS.items())
@@ -585,8 +599,8 @@ class Config:
     @property
     def import_path(self) -> list[str]:
         """Directories that go before ``sys.path``, the first first."""
-        listed = [os.path.join(self.chdir, part.strip()) for part in self.pythonpath.split(",") if part.strip()]
-        return [*reversed(listed), self.chdir]
+        parts = [part.strip() for part in self.pythonpath.split(",")]
+        return [*(os.path.join(self.chdir, part) for part in reversed(parts) if part), self.chdir]
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Config does not change; config.replace({name}=...) makes another")

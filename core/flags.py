@@ -47,7 +47,8 @@ def parse(argv: Sequence[str]) -> CommandLine:
             _gather(flags, flag, text)
     if rest:
         flags["wsgi_app"] = Flag("wsgi_app", rest[0], "APP_MODULE")
-    return CommandLine(tuple(flags.values()), frozenset(ACTIONS[flag] for flag, _ in pairs if flag in ACTIONS))
+    actions = frozenset(ACTIONS[flag] for flag, _ in pairs if flag in ACTIONS)
+    return CommandLine(tuple(flags.values()), actions)
 
 
 def _gather(flags: dict[str, Flag], flag: str, text: str) -> None:
@@ -64,13 +65,17 @@ def _gather(flags: dict[str, Flag], flag: str, text: str) -> None:
 
 
 def _short_options() -> str:
-    letters = [flag[1] + ("" if SETTINGS[name].kind.switch else ":") for flag, name in _NAMES.items() if flag[1] != "-"]
-    return "hv" + "".join(letters)
+    return "hv" + "".join(_option(flag, ":") for flag in _NAMES if not flag.startswith("--"))
 
 
 def _long_options() -> list[str]:
-    own = [flag[2:] + ("" if SETTINGS[name].kind.switch else "=") for flag, name in _NAMES.items() if flag[1] == "-"]
+    own = [_option(flag, "=") for flag in _NAMES if flag.startswith("--")]
     return [*own, "help", "help-all", "version"]
+
+
+def _option(flag: str, mark: str) -> str:
+    """As getopt wants it: without dashes, and marked where it takes a value."""
+    return flag.lstrip("-") + ("" if SETTINGS[_NAMES[flag]].kind.switch else mark)
 
 
 def _explain(error: GetoptError) -> str:

@@ -114,7 +114,9 @@ ABSENT = {
     "uwsgi_allow_ips": "--uwsgi-allow-from",
 }
 
-_FLAGS = {refused.flag: name for name, refused in REFUSED.items()} | {flag: name for name, flag in ABSENT.items()}
+_FLAGS = dict.fromkeys(ABSENT.values(), "Gunicorn has this option, Canter has not") | {
+    refused.flag: refused.what for refused in REFUSED.values()
+}
 
 
 def check(name: str, value: object, place: str) -> None:
@@ -126,7 +128,5 @@ def check(name: str, value: object, place: str) -> None:
 
 def explain_flag(flag: str) -> str | None:
     """The line for a flag that Gunicorn has and Canter has not."""
-    name = _FLAGS.get(flag)
-    if not name:
-        return None
-    return f"{flag}: {REFUSED[name].what}" if name in REFUSED else f"{flag}: Gunicorn has this option, Canter has not"
+    told = _FLAGS.get(flag)
+    return f"{flag}: {told}" if told else None

@@ -64,7 +64,7 @@ class WorkerCount(int):
 
     most: int
 
-    def __new__(cls, least: int, most: int | None = None) -> WorkerCount:  # noqa: PYI034
+    def __new__(cls, least: int, most: int | None = None) -> WorkerCount:
         count = super().__new__(cls, least)
         count.most = least if most is None else most
         return count
@@ -148,7 +148,7 @@ def _octets(value: object) -> int:
     return number if number >= 0 else _wrong(expected, value)
 
 
-_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_WORDS = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 
 
 def _boolean(value: object) -> bool:

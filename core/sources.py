@@ -114,8 +114,9 @@ def _split(text: str, place: str) -> list[str]:
 
 def _command_arguments(environ: Mapping[str, str]) -> list[Item]:
     variable = "GUNICORN_CMD_ARGS"
+    words = _split(environ.get(variable, ""), variable)
     try:
-        parsed = flags.parse(_split(environ.get(variable, ""), variable))
+        parsed = flags.parse(words)
     except ConfigError as error:
         raise ConfigError(f"{variable}: {error}") from None
     return [(name, value, variable, f"{variable}: {flag}") for name, value, flag in parsed.settings]
@@ -202,8 +203,8 @@ def _run_settings(location: str, path: Path, cwd: str) -> Mapping[str, Any]:
     module.__file__ = str(path)
     sys.modules[module.__name__] = module  # so that what it defines can be pickled
     try:
-        exec(code, vars(module))  # noqa: S102  # the file is the operator's own program
-    except Exception as error:  # noqa: BLE001  # whatever it may raise ends as one line
+        exec(code, vars(module))  # the file is the operator's own program
+    except Exception as error:  # whatever it may raise ends as one line
         raise ConfigError(_explain(location, str(path), error)) from None
     return vars(module)
 
@@ -212,7 +213,7 @@ def _import_settings(location: str, name: str) -> Mapping[str, Any]:
     try:
         loaded = sys.modules.get(name)
         return vars(import_again(loaded) if loaded else import_module(name))
-    except Exception as error:  # noqa: BLE001  # as above
+    except Exception as error:  # as above
         raise ConfigError(_explain(location, "", error)) from None
 
 

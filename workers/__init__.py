@@ -78,9 +78,9 @@ def _locate(worker_class: str) -> Place:
     """The place that a name means."""
     if worker_class in TABLE:
         return TABLE[worker_class]
-    found = _entry_points().get(worker_class)
-    module, separator, name = (found or worker_class).rpartition(":" if ":" in (found or worker_class) else ".")
-    if not (module and separator and name):
+    path = _entry_points().get(worker_class, worker_class)
+    module, _, name = path.rpartition(":" if ":" in path else ".")
+    if not (module and name):
         raise ConfigError(_unknown(worker_class))
     return Place(module, name)
 
@@ -92,4 +92,5 @@ def _entry_points() -> dict[str, str]:
 def _unknown(worker_class: str) -> str:
     known = [*TABLE, *_entry_points()]
     close = get_close_matches(worker_class, known, n=1)
-    return f"unknown worker class {worker_class!r}; " + (f"did you mean {close[0]}?" if close else ", ".join(known))
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+    return f"unknown worker class {worker_class!r}; {hint}"

@@ -114,10 +114,9 @@ def _import(name: str, expression: str) -> ModuleType:
         inner = _inside(error.__traceback__)
         if inner is None and isinstance(error, ModuleNotFoundError):
             raise AppImportError(f"{error}" + _file_hint(name, expression)) from None
-        told = _tell(error)
-        if isinstance(error, ModuleNotFoundError):
-            told = f"it imports {error.name!r}, which is not found"
-        raise AppImportError(f"module {name!r} cannot be imported: {told}", _traceback(error, inner)) from error
+        missing = isinstance(error, ModuleNotFoundError) and f"it imports {error.name!r}, which is not found"
+        message = f"module {name!r} cannot be imported: {missing or _tell(error)}"
+        raise AppImportError(message, _traceback(error, inner)) from error
 
 
 def _file_hint(name: str, expression: str) -> str:
@@ -173,7 +172,8 @@ def _follow(module: ModuleType, path: tuple[str, ...], spec: str) -> Any:
     for name in path:
         if not hasattr(found, name):
             close = get_close_matches(name, [known for known in dir(found) if known[:2] != "__"], n=1)
-            raise AppImportError(f"{shown} has no {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise AppImportError(f"{shown} has no {name!r}{hint}")
         found = getattr(found, name)
         shown = f"{name!r} of {spec!r}"
     return found
@@ -182,10 +182,10 @@ def _follow(module: ModuleType, path: tuple[str, ...], spec: str) -> Any:
 def _application(found: Any, shown: str) -> Callable[..., Any]:
     if callable(found):
         return found  # type: ignore[no-any-return]
-    raise AppImportError(f"{shown} is not callable: it is {_article(found)}")
+    raise AppImportError(f"{shown} is not callable: it is {_described(found)}")
 
 
-def _article(value: object) -> str:
+def _described(value: object) -> str:
     return "None" if value is None else f"of type {type(value).__name__}"
 
 
@@ -199,7 +199,7 @@ def _call(factory: Any, call: tuple[list[Any], dict[str, Any]], spec: str) -> An
         inner = _inside(error.__traceback__)
         raise AppImportError(f"{spec!r} failed: {_tell(error)}", _traceback(error, inner)) from error
     if not callable(made):
-        raise AppImportError(f"{spec!r} returned no application but {_article(made).replace('of', 'an object of', 1)}")
+        raise AppImportError(f"{spec!r} returned no application: it is {_described(made)}")
     return made
 
 

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from canter.cpus import cores
 
 
@@ -27,7 +26,9 @@ def test_no_control_groups(machine: Path) -> None:
     assert cores(machine) == 16
 
 
-@pytest.mark.parametrize(("limit", "expected"), [("200000 100000", 2), ("150000 100000", 2), ("5000 100000", 1)])
+@pytest.mark.parametrize(
+    ("limit", "expected"), [("200000 100000", 2), ("150000 100000", 2), ("5000 100000", 1)]
+)
 def test_version_2_is_rounded_up(machine: Path, limit: str, expected: int) -> None:
     put(machine, "proc/self/cgroup", "0::/app\n")
     put(machine, "sys/fs/cgroup/app/cpu.max", limit + "\n")

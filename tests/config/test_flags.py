@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from canter.config import SETTINGS
 from canter.errors import ConfigError
 from canter.flags import Flag, parse
@@ -58,7 +57,7 @@ def test_every_flag_of_every_setting_is_read() -> None:
         (["-w"], "-w needs a value"),
         (["--workers"], "--workers needs a value"),
         (["--daemon=yes"], "--daemon takes no value"),
-        (["--work", "2"], "--work may be --worker-class or --worker-connections or --worker-tmp-dir or --workers"),
+        (["--max-worker-m", "2"], "--max-worker-m may be --max-worker-memory or --max-worker-memory-hard"),
         (["one", "two"], "one application at a time: got one and two"),
         (["--certfile", "a.pem"], "--certfile: TLS is not built yet: let a proxy in front of Canter encrypt"),
         (["--proxy-protocol"], "--proxy-protocol: the PROXY protocol is not built yet"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 
 import pytest
-
 from canter import kinds
 from canter.kinds import Address, Kind, Shortened, WorkerCount, parse_address
 
@@ -95,9 +95,8 @@ def test_taken(kind: Kind[object], given: object, value: object) -> None:
 
 @pytest.mark.parametrize(("kind", "given", "line"), BAD)
 def test_refused(kind: Kind[object], given: object, line: str) -> None:
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=re.escape(line)) as caught:
         kind.parse(given)
-    assert line in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -127,7 +126,9 @@ def test_addresses(text: str) -> None:
     assert parse_address(text) == ADDRESSES[text]
 
 
-@pytest.mark.parametrize("text", ["::1:80", "a:b", "a:70000", "[::1", "unix:", "fd://x", "a b:1", "http://a:1", "a:1,b:2"])
+@pytest.mark.parametrize(
+    "text", ["::1:80", "a:b", "a:70000", "[::1", "unix:", "fd://x", "a b:1", "http://a:1", "a:1,b:2"]
+)
 def test_addresses_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         parse_address(text)
@@ -150,7 +151,9 @@ def test_a_hook_has_the_right_number_of_parameters() -> None:
     kind = kinds.hook("server", "worker")
     assert kind.parse(two) is two
     assert kind.parse(None) is None
-    with pytest.raises(ValueError, match=r"expected a function of \(server, worker\), got one of 1 parameters"):
+    with pytest.raises(
+        ValueError, match=r"expected a function of \(server, worker\), got one of 1 parameters"
+    ):
         kind.parse(lambda server: None)
     with pytest.raises(ValueError, match="expected a function, got 5"):
         kind.parse(5)
@@ -158,9 +161,9 @@ def test_a_hook_has_the_right_number_of_parameters() -> None:
 
 def test_a_hook_by_its_dotted_name() -> None:
     assert kinds.hook("path").parse("os.path.basename") is os.path.basename
-    with pytest.raises(ValueError, match="cannot import 'os.path.nothing'"):
+    with pytest.raises(ValueError, match=r"cannot import 'os\.path\.nothing'"):
         kinds.hook("path").parse("os.path.nothing")
-    with pytest.raises(ValueError, match="a function or package.module.function, got 'basename'"):
+    with pytest.raises(ValueError, match=r"a function or package\.module\.function, got 'basename'"):
         kinds.hook("path").parse("basename")
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from canter.config import SETTINGS, Config
 from canter.errors import ConfigError
 from canter.kinds import Shortened
@@ -63,8 +62,6 @@ def test_variables_that_change_defaults(folder: Path) -> None:
     assert config.script_name == "/x"
     assert config.source("bind") == "PORT"
     assert config.source("workers") == "WEB_CONCURRENCY"
-    assert error(folder, PORT="http") == "PORT: expected HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N, got '0.0.0.0:http'"
-    assert error(folder, WEB_CONCURRENCY="x").startswith("WEB_CONCURRENCY: expected a number")
 
 
 def test_an_empty_variable_counts_as_not_set(folder: Path) -> None:
@@ -109,16 +106,24 @@ def test_every_setting_of_text_has_its_variable(folder: Path) -> None:
             assert getattr(load(folder, **{setting.env: "true"}), setting.name) is True
 
 
-def test_mistakes_in_variables(folder: Path) -> None:
-    assert error(folder, CANTER_WORKER="2") == "CANTER_WORKER: unknown setting 'worker'; did you mean 'workers'?"
-    assert error(folder, CANTER_TIMEOUT="x") == "CANTER_TIMEOUT: expected seconds, 0 or more, got 'x'"
-    assert error(folder, CANTER_ON_EXIT="a.b") == "CANTER_ON_EXIT: on_exit can only be set in a file"
-    assert error(folder, CANTER_BIND="'a").startswith("CANTER_BIND: cannot be split into words")
-    assert error(folder, CANTER_STATSD_HOST="a") == "CANTER_STATSD_HOST: Gunicorn has this setting, Canter has not"
-    assert error(folder, CANTER_KEYFILE="a").startswith("CANTER_KEYFILE: TLS is not built yet")
-    assert error(folder, GUNICORN_CMD_ARGS="-t x") == "GUNICORN_CMD_ARGS: -t: expected seconds, 0 or more, got 'x'"
-    assert error(folder, GUNICORN_CMD_ARGS="--nam") == "GUNICORN_CMD_ARGS: --name needs a value"
-    assert error(folder, GUNICORN_CMD_ARGS="'").startswith("GUNICORN_CMD_ARGS: cannot be split into words")
+MISTAKES = [
+    ("CANTER_WORKER", "2", "unknown setting 'worker'; did you mean 'workers'?"),
+    ("CANTER_TIMEOUT", "x", "expected seconds, 0 or more, got 'x'"),
+    ("CANTER_ON_EXIT", "a.b", "on_exit can only be set in a file"),
+    ("CANTER_BIND", "'a", "cannot be split into words: No closing quotation"),
+    ("CANTER_STATSD_HOST", "a", "Gunicorn has this setting, Canter has not"),
+    ("CANTER_KEYFILE", "a", "TLS is not built yet: let a proxy in front of Canter encrypt"),
+    ("GUNICORN_CMD_ARGS", "-t x", "-t: expected seconds, 0 or more, got 'x'"),
+    ("GUNICORN_CMD_ARGS", "--nam", "--name needs a value"),
+    ("GUNICORN_CMD_ARGS", "'", "cannot be split into words: No closing quotation"),
+    ("WEB_CONCURRENCY", "x", "expected a number, auto, or a range such as 2-8, got 'x'"),
+    ("PORT", "http", "expected HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N, got '0.0.0.0:http'"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value", "line"), MISTAKES)
+def test_mistakes_in_variables(folder: Path, variable: str, value: str, line: str) -> None:
+    assert error(folder, **{variable: value}) == f"{variable}: {line}"
 
 
 def test_what_kubernetes_sets_for_a_service_called_canter(folder: Path) -> None:
@@ -190,7 +195,7 @@ def test_toml_given_with_config(folder: Path) -> None:
 
 # -- Python in Gunicorn's form --
 
-GUNICORN_FILE = '''
+GUNICORN_FILE = """
 import multiprocessing
 import os
 
@@ -229,7 +234,7 @@ def post_request(worker, req):
 
 def nworkers_changed(server, new_value, old_value):
     pass
-'''
+"""
 
 
 def test_a_real_gunicorn_file_is_found_and_read(folder: Path) -> None:
@@ -304,16 +309,31 @@ def test_mistakes_in_a_python_file(folder: Path) -> None:
     assert error(folder, "-c", "none.py") == "none.py: cannot be read: No such file or directory"
 
 
-def test_security_settings_that_are_not_built(folder: Path) -> None:
-    file = folder / "gunicorn.conf.py"
-    for line in (
-        "certfile = 'a'", "keyfile = 'a'", "ca_certs = 'a'", "cert_reqs = 2", "ciphers = 'A'", "ssl_version = 5",
-        "def ssl_context(config, default): return default()",
-        "proxy_protocol = True", "proxy_protocol = 'v2'", "protocol = 'uwsgi'",
-    ):  # fmt: skip
-        file.write_text(line + "\n")
-        assert re.match(r"gunicorn.conf.py: \w+: (TLS is not|the PROXY protocol is not|no protocol but)", error(folder))
-    file.write_text("certfile = keyfile = None\ncert_reqs = 0\nproxy_protocol = 'off'\nprotocol = 'http'\n")
+REFUSED = [
+    "certfile = 'a'",
+    "keyfile = 'a'",
+    "ca_certs = 'a'",
+    "cert_reqs = 2",
+    "ciphers = 'A'",
+    "ssl_version = 5",
+    "def ssl_context(config, default): return default()",
+    "proxy_protocol = True",
+    "proxy_protocol = 'v2'",
+    "protocol = 'uwsgi'",
+]
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_security_settings_that_are_not_built(folder: Path, line: str) -> None:
+    (folder / "gunicorn.conf.py").write_text(line + "\n")
+    reason = "(TLS is not built yet|the PROXY protocol is not built yet|no protocol but HTTP is spoken)"
+    assert re.match(rf"gunicorn.conf.py: \w+: {reason}", error(folder))
+
+
+def test_security_settings_that_ask_for_nothing(folder: Path) -> None:
+    (folder / "gunicorn.conf.py").write_text(
+        "certfile = keyfile = None\ncert_reqs = 0\nproxy_protocol = 'off'\nprotocol = 'http'\n"
+    )
     assert notes(load(folder)) == []
 
 
@@ -333,7 +353,10 @@ def test_gunicorns_other_names(folder: Path) -> None:
         "asgi_loop = 'asyncio'\nasgi_lifespan = 'off'\nwebsocket_max_message_size = 9\nroot_path = '/a'\n"
     )
     config = load(folder)
-    assert (config.asyncio_loop, config.lifespan, config.ws_max_size, config.script_name) == ("asyncio", "off", 9, "/a")
+    assert config.asyncio_loop == "asyncio"
+    assert config.lifespan == "off"
+    assert config.ws_max_size == 9
+    assert config.script_name == "/a"
 
 
 @pytest.mark.parametrize(
