@@ -28,8 +28,8 @@ help:
 	@sed -n '3,/^$$/s/^# \{0,1\}//p' Makefile
 
 serve: $(VENV)/.has-examples build
-	@$(PY) examples/guestbook/manage.py migrate --verbosity 0
-	@$(PY) -m canter --chdir examples --bind $(BIND) --workers 2 demo:app $(ARGS)
+	@$(PY) examples/django_site/manage.py migrate --verbosity 0
+	@$(PY) -m canter --chdir examples --pythonpath django_site --bind $(BIND) --workers 2 demo:app $(ARGS)
 
 test: $(VENV)/.has-test build
 	$(PY) -m pytest $(ARGS)

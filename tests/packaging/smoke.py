@@ -11,7 +11,8 @@ from canter.testing import serve
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
-with serve("hello:app", chdir=str(EXAMPLES)) as server, urlopen(server.url, timeout=30) as answer:
+with serve("hello:app", cwd=EXAMPLES) as server, urlopen(server.url, timeout=30) as answer:
     assert answer.status == 200
     assert answer.read() == b"Hello, world!\n"
-print(f"canter {canter.__version__} of {Path(canter.__file__).parent} answers on Python {sys.version.split()[0]}")
+place = Path(canter.__file__).parent
+print(f"canter {canter.__version__} of {place} answers on Python {sys.version.split()[0]}")

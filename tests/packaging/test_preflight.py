@@ -59,13 +59,17 @@ def test_no_make(tmp_path: Path) -> None:
 def test_no_python() -> None:
     status, said = preflight("/nowhere/python3")
     assert status == 1
-    assert said.startswith("canter: Python 3.10 or newer is needed, and '/nowhere/python3' is not one that runs.")
+    assert said.startswith(
+        "canter: Python 3.10 or newer is needed, and '/nowhere/python3' is not one that runs."
+    )
 
 
 def test_an_old_python(tmp_path: Path) -> None:
     """As it says of itself: the check is run with a false version."""
     old = tool(
-        tmp_path, "python3", f'shift; exec {sys.executable} -c "import sys; sys.version_info = (3, 9, 18); $1"'
+        tmp_path,
+        "python3",
+        f'shift; exec {sys.executable} -c "import sys; sys.version_info = (3, 9, 18); $1"',
     )
     status, said = preflight(old)
     assert status == 1

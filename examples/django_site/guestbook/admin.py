@@ -1,0 +1,11 @@
+"""Entries in Django's admin."""
+
+from django.contrib import admin
+
+from guestbook.models import Entry
+
+
+@admin.register(Entry)
+class EntryAdmin(admin.ModelAdmin):
+    list_display = ("name", "message", "written")
+    search_fields = ("name", "message")
