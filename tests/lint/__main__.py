@@ -46,15 +46,13 @@ def checks() -> dict[str, list[str]]:
 def passes(name: str, command: list[str]) -> bool:
     """Run one check at the root of the repository; show what it says where it fails."""
     begun = time.monotonic()
-    tool = Path(sys.executable).with_name(command[0])
-    environ = os.environ | {"PYTHONPATH": str(DOORS if name == "doors" else LAYOUT), "MYPYPATH": str(LAYOUT)}
+    environ = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(DOORS if name == "doors" else LAYOUT),
+        "MYPYPATH": str(LAYOUT),
+    }
     result = subprocess.run(
-        [tool, *command[1:]],
-        cwd=ROOT,
-        env=environ,
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        command, cwd=ROOT, env=environ, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     if result.returncode:
         print(result.stdout.decode(errors="replace"))
