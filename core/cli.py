@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from canter import __version__, flags, usage, workers
@@ -78,6 +79,8 @@ def _check(config: Config) -> None:
     """What can be known wrong before the first fork, and the directory to work in."""
     if config.wsgi_app is None:
         raise ConfigError("no application given: canter [OPTIONS] APP_MODULE, or wsgi_app in a settings file")
+    if config.reload and find_spec("watchfiles") is None:
+        raise ConfigError("reload needs a package: pip install 'canter[reload]'")
     loader.enter(config)
     workers.check(config.worker_class)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+
 from canter.config import SETTINGS, Config, Setting
 from canter.errors import ConfigError
 from canter.kinds import WorkerCount

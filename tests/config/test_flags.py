@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from canter.config import SETTINGS
 from canter.errors import ConfigError
 from canter.flags import Flag, parse

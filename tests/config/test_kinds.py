@@ -8,6 +8,7 @@ import pwd
 import re
 
 import pytest
+
 from canter import kinds
 from canter.kinds import Address, Kind, Shortened, WorkerCount, parse_address
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from canter.config import Config
 from canter.errors import AppImportError
 from canter.gateway import loader

@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import canter
 import pytest
+
+import canter
 
 # What site's .pth files have loaded before is not ours to answer for.
 PROGRAM = """

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from canter.config import SETTINGS, Config
 from canter.errors import ConfigError
 from canter.kinds import Shortened
