@@ -29,7 +29,6 @@ RFC 9112 is the grammar; docs/http-policy.md says where Canter is stricter.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem
-from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.limits cimport LLONG_MAX
 from libc.stdint cimport uint32_t, uint64_t
@@ -722,7 +721,7 @@ cdef class Request:
         cdef object script
         PyDict_SetItem(environ, "RAW_URI", target)
         PyDict_SetItem(environ, "QUERY_STRING", self.text(self.parts.query, self.parts.query_size))
-        if self.parts.path_size == self.parts.size and target.find("%") < 0:
+        if 0 < self.parts.path_size == self.parts.size and target.find("%") < 0:
             path = target
         else:
             path = self.decoded_path().decode("latin-1")
@@ -880,6 +879,8 @@ cdef enum:              # answers of find_line
     BARE_LF = -3
 
 
+@cython.freelist(64)
+@cython.no_gc
 cdef class Connection:
     """What one peer sends, as requests. No socket: the caller feeds octets.
 
@@ -973,7 +974,7 @@ cdef class Connection:
         """Where the line that begins at `line` ends (its CR), counted from start, or a negative answer.
 
         `limit` (0: none) bounds the line without its end, `total` all from start to
-        the LF. Each octet is looked at once over all calls.
+        the LF. Octets of an unfinished line are looked at once over all calls.
         """
         cdef Py_ssize_t held = self.end - self.start, size
         cdef const char *base = self.data + self.start
@@ -988,7 +989,6 @@ cdef class Connection:
             return INCOMPLETE
         if size == 0 or (found - 1)[0] != c"\r":                 # size > 0: found - 1 is in the line
             return BARE_LF
-        self.scanned = self.line + size + 1
         return self.line + size - 1
 
     # heads
@@ -1056,7 +1056,7 @@ cdef class Connection:
                 read_field(&line, base, self.line, stop)
                 heed(self.pending, &line, base)
                 self.pending.add(&line)
-            self.line = stop + 2
+            self.line = self.scanned = stop + 2
 
     cdef Request finish_head(self):
         """The empty line is there: apply the rules that need the whole head."""
@@ -1229,7 +1229,7 @@ cdef class Connection:
         if NO_TRAILER[line.kind]:
             raise BadRequest(f"a trailer named {NAMES[line.kind].decode()}")
         self.trailer_fields += 1
-        self.line = stop + 2
+        self.line = self.scanned = stop + 2
         return True
 
     cdef Py_ssize_t direct(self) noexcept:

@@ -26,8 +26,8 @@ from cpython.bytes cimport (
 )
 from cpython.unicode cimport PyUnicode_Check
 from libc.limits cimport LLONG_MAX
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcmp, memcpy
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
 
 cimport cython
 
