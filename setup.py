@@ -11,6 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 ROOT = Path(__file__).resolve().parent
 LAYOUT = Path("build/layout")
@@ -49,8 +51,22 @@ def extensions() -> list[Extension]:
     return found
 
 
+class Build(build_ext):
+    """Hands the mapped layout to Cython, and says what to install where there is no compiler."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        # Not with setup(options=...): an editable install forgets those.
+        self.cython_include_dirs = [LAYOUT.as_posix()]
+        self.cython_c_in_temp = True
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            super().build_extension(ext)
+        except CompileError as error:
+            need = "a C compiler and Python.h (Debian, Ubuntu: apt install gcc libc6-dev python3-dev)"
+            raise CompileError(f"{error}; the compiled rooms of canter need {need}") from error
+
+
 make_layout()
-setup(
-    ext_modules=extensions(),
-    options={"build_ext": {"cython_include_dirs": [LAYOUT.as_posix()], "cython_c_in_temp": True}},
-)
+setup(cmdclass={"build_ext": Build}, ext_modules=extensions())
