@@ -130,6 +130,7 @@ class Config:
     raw_env = Setting(
         APPLICATION, kinds.VARIABLES, [],
         "set a variable for the application (repeatable)", ("-e", "--env"), brief=True,
+        note="Set in the workers only.",
     )
     script_name = Setting(
         APPLICATION, kinds.TEXT, "",
@@ -179,22 +180,29 @@ class Config:
         "processes: a number, auto, or a range 2-8",
         ("-w", "--workers"), brief=True, default_from=("WEB_CONCURRENCY", "{}"),
         why="Gunicorn's; how many an application's memory allows is for its owner to say",
+        note="`auto` is 2 x cores + 1, where cores are those of the control group's CPU quota, rounded up, "
+        "else those the process may run on. With a range the number follows the load between both.",
     )
     worker_class = Setting[str | type](
         WORKERS, kinds.WORKER_CLASS, "sync",
-        "sync, gthread, gevent, asyncio, tornado, eventlet or package.module:Class",
+        "kind of worker: sync, gthread, gevent, asyncio, tornado, eventlet or module:Class",
         ("-k", "--worker-class"), brief=True,
         why="Gunicorn's; it asks nothing of the application",
+        note="A name of the table in docs/workers.md, an entry point of the group `canter.workers`, or a "
+        "class of your own. Names that Gunicorn's users know, such as "
+        "`uvicorn.workers.UvicornWorker`, are understood.",
     )
     threads = Setting(
         WORKERS, integer(1), 1,
         "threads for the application in a worker", ("--threads",), brief=True,
         why="Gunicorn's; more than one asks for thread-safe code. With `sync` it means `gthread`.",
+        note="The pool of `gthread`, and of `asyncio` for a WSGI application.",
     )
     worker_connections = Setting(
         WORKERS, integer(1), 1000,
         "connections a worker holds at most", ("--worker-connections",), brief=True,
         why="Gunicorn's; nginx has 512, Apache 256 to 400",
+        note="At the bound the connection that was idle longest is closed first.",
     )
     asyncio_loop = Setting(
         WORKERS, kinds.choice("auto", "asyncio", "uvloop"), "auto",
@@ -216,6 +224,7 @@ class Config:
     max_requests_jitter = Setting(
         WORKERS, integer(0), 0,
         "random addition to it, so that workers are not replaced together", ("--max-requests-jitter",),
+        note="Between 0 and this many.",
     )
     max_worker_lifetime = Setting(
         WORKERS, kinds.SECONDS, 0,
@@ -240,6 +249,8 @@ class Config:
         TIME, kinds.SECONDS, 30,
         "silence after which a worker is killed",
         ("-t", "--timeout"), unit="s", brief=True, why="Gunicorn's", zero="never",
+        note="A worker beats by itself while its main loop runs; with `sync` a request that runs longer "
+        "than this ends the worker, as in Gunicorn. For a limit on requests see `request_timeout`.",
     )
     request_timeout = Setting(
         TIME, kinds.SECONDS, 0,
@@ -335,11 +346,14 @@ class Config:
         LIMITS, kinds.OCTETS, 0,
         "largest request body, such as 10M (else 413)", ("--limit-request-body",), unit="octets",
         brief=True, why="no limit, as Gunicorn; nginx in front has 1 MiB, Apache 1 GiB", zero="no limit",
+        note="A declared length over it is refused before the application runs.",
     )
     body_buffer = Setting(
         LIMITS, kinds.OCTETS, 65536,
         "bodies up to this are received before a worker is occupied", ("--body-buffer",), unit="octets",
         why="a form or a JSON document fits; nginx buffers 16 KiB in memory and the rest in files",
+        note="A larger body, a chunked one, or one that waits for `100 Continue` is read while the "
+        "application runs.",
     )
 
     # -- WebSocket --
@@ -430,6 +444,7 @@ class Config:
     umask = Setting(
         PROCESS, kinds.UMASK, 0, "mode mask of files the server makes", ("-m", "--umask"),
         why="Gunicorn's: the mode of a Unix socket is what a proxy needs to reach it",
+        note="A number in octal with a leading 0, as shells write it.",
     )
     initgroups = Setting(
         PROCESS, kinds.SWITCH, False, "give the workers all groups of their user", ("--initgroups",),
@@ -438,6 +453,7 @@ class Config:
         PROCESS, optional(kinds.TEXT), None,
         "name in the list of processes (canter[setproctitle])", ("-n", "--name"),
         why="the application's name",
+        note="Without the package the name stays as it is.",
     )
     worker_tmp_dir = Setting(
         PROCESS, optional(kinds.DIRECTORY), None,
@@ -454,6 +470,7 @@ class Config:
     reload = Setting(
         DEVELOPMENT, kinds.SWITCH, False,
         "replace workers when code changes (canter[reload])", ("--reload",), brief=True,
+        note="The master replaces the workers as it does on HUP.",
     )
     reload_extra_files = Setting(
         DEVELOPMENT, kinds.FILES, [],
@@ -595,12 +612,6 @@ class Config:
     def gid(self) -> int:
         """The workers' group."""
         return os.getegid() if self.group is None else self.group
-
-    @property
-    def import_path(self) -> list[str]:
-        """Directories that go before ``sys.path``, the first first."""
-        parts = [part.strip() for part in self.pythonpath.split(",")]
-        return [*(os.path.join(self.chdir, part) for part in reversed(parts) if part), self.chdir]
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Config does not change; config.replace({name}=...) makes another")

@@ -370,7 +370,7 @@ def _imported(dotted: str) -> object:
 def hook(*parameters: str, fewest: int | None = None) -> Kind[Hook | None]:
     """A server hook; with ``fewest`` trailing parameters may be left out."""
     least = len(parameters) if fewest is None else fewest
-    return Kind("FUNCTION", partial(_maybe, partial(_hook, parameters, least)), text=False)
+    return Kind(f"({', '.join(parameters)})", partial(_maybe, partial(_hook, parameters, least)), text=False)
 
 
 # -- the kinds ------------------------------------------------------------------

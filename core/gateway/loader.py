@@ -43,7 +43,8 @@ class Target(NamedTuple):
 def enter(config: Config) -> None:
     """Go to the application's directory and make its modules importable."""
     os.chdir(config.chdir)
-    wanted = config.import_path
+    extra = [part.strip() for part in config.pythonpath.split(",") if part.strip()]
+    wanted = [*(os.path.join(config.chdir, part) for part in reversed(extra)), config.chdir]  # as Gunicorn
     sys.path[:] = wanted + [path for path in sys.path if path not in wanted]
 
 

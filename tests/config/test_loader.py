@@ -173,11 +173,11 @@ def test_an_interrupt_is_nobodys_failure(project: Path) -> None:
 
 def test_the_place_where_it_is_loaded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    loader.enter(Config(chdir=str(project / "package"), pythonpath=str(project)))
+    loader.enter(Config(chdir=str(project / "package"), pythonpath=f"lib, {project}"))
     assert Path.cwd() == project / "package"
-    assert sys.path[:2] == [str(project), str(project / "package")]
+    assert sys.path[:3] == [str(project), str(project / "package/lib"), str(project / "package")]
     before = sys.path.copy()
-    loader.enter(Config(chdir=str(project / "package"), pythonpath=str(project)))
+    loader.enter(Config(chdir=str(project / "package"), pythonpath=f"lib, {project}"))
     assert sys.path == before
 
 

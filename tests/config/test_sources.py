@@ -394,11 +394,9 @@ def test_a_folder_for_heartbeats_is_not_needed(folder: Path) -> None:
     assert notes(config) == [("info", "worker_tmp_dir is not needed: heartbeats use no files")]
 
 
-def test_the_directory_and_the_import_path(folder: Path) -> None:
+def test_the_directory_is_relative_to_the_start(folder: Path) -> None:
     (folder / "sub").mkdir()
-    config = load(folder, "--chdir", "sub", "--pythonpath", "lib,/opt/lib")
-    assert config.chdir == str(folder / "sub")
-    assert config.import_path == ["/opt/lib", str(folder / "sub/lib"), str(folder / "sub")]
+    assert load(folder, "--chdir", "sub").chdir == str(folder / "sub")
 
 
 def test_reading_again_reads_the_files_of_now(folder: Path) -> None:
