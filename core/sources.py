@@ -33,8 +33,9 @@ from canter.errors import ConfigError
 from canter.kinds import split_words
 
 PREFIX = "CANTER_"
-# Kubernetes sets these in every container beside a service called "canter".
-_FOREIGN = re.compile(r"CANTER_(SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_\d+_.*)")
+# Not settings: what one master hands to the next (CANTER__...), and what Kubernetes
+# sets in every container beside a service called "canter".
+_FOREIGN = re.compile(r"CANTER_(_.*|SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_\d+_.*)")
 _SIMILAR = 0.85  # a variable of a Python file so like a setting's name is a likely slip
 
 

@@ -135,6 +135,10 @@ def test_what_kubernetes_sets_for_a_service_called_canter(folder: Path) -> None:
     assert load(folder, **service) == load(folder)
 
 
+def test_what_one_master_hands_to_the_next(folder: Path) -> None:
+    assert load(folder, CANTER__LISTENERS="3,4") == load(folder)
+
+
 def test_mistakes_in_flags(folder: Path) -> None:
     assert error(folder, "-w", "x") == "-w: expected a number, auto, or a range such as 2-8, got 'x'"
     assert error(folder, "--bind", "a:b").startswith("--bind: expected HOST:PORT")
