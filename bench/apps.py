@@ -234,13 +234,14 @@ async def _websocket(receive: Receive, send: Send) -> None:
 async def _answer(scope: dict[str, Any], receive: Receive, send: Send, wanted: Wanted) -> None:
     """The paths that answer with one body."""
     path, status, body = scope["path"], 200, HELLO
-    if path == "/echo":
-        size, digest = await _receive_all(receive)
+    if path in ("/echo", "/upload"):
+        received = await _receive_all(receive)
+        if received is None:
+            return
+        size, digest = received
         await asyncio.sleep(wanted.seconds)
         ident = dict(scope["headers"]).get(b"x-request-id", b"-").decode()
-        body = echo_line(ident, size, digest, wanted.size)
-    elif path == "/upload":
-        body = str((await _receive_all(receive))[0]).encode()
+        body = echo_line(ident, size, digest, wanted.size) if path == "/echo" else str(size).encode()
     elif path == "/block":
         await asyncio.get_running_loop().run_in_executor(None, time.sleep, wanted.seconds)
     elif path == "/cpu":
@@ -257,12 +258,13 @@ async def _answer(scope: dict[str, Any], receive: Receive, send: Send, wanted: W
     await send({"type": "http.response.body", "body": body})
 
 
-async def _receive_all(receive: Receive) -> tuple[int, str]:
+async def _receive_all(receive: Receive) -> tuple[int, str] | None:
+    """Length and hash of the body; None: the client left."""
     size, digest, more = 0, hashlib.sha256(), True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ConnectionError("the client left")
+            return None
         piece = message.get("body", b"")
         size += len(piece)
         digest.update(piece)

@@ -60,11 +60,12 @@ class Holder:
         self._load = load
         self._clients: list[_Client] = []
 
-    async def open(self) -> None:
-        """Open them all; those that cannot be are missing from what `close` returns."""
+    async def open(self) -> int:
+        """Open them all; how many could be."""
         for begin in range(0, self._load.idle, _AT_ONCE):
             count = min(_AT_ONCE, self._load.idle - begin)
             await asyncio.gather(*(self._hold() for _ in range(count)))
+        return len(self._clients)
 
     async def _hold(self) -> None:
         try:

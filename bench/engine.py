@@ -39,6 +39,7 @@ from canter.bench.plan import Load
 from canter.bench.result import Histogram, Result, Tally
 from canter.bench.shots import Call, Shot
 from canter.bench.ticker import Ticker
+from canter.bench.websocket import SocketConnection
 
 _PAUSE = 0.05
 """Seconds a closed loop waits after a failed connect: a dead server is not to be hammered."""
@@ -67,6 +68,7 @@ class Generator:
         self._weights = list(weights)
         self._base = self._rng.getrandbits(28) << 32
         self._closed = load.rate == 0
+        self._connection = SocketConnection if load.targets[0].check == "websocket" else Connection
         self._sending = False
         self._sent = self._in_flight = self._most = self._opened = 0
         self._answered = self._measured = self._aborted = self._received = 0
@@ -226,7 +228,7 @@ class Generator:
         if self._idle:
             self._idle.pop().send(call)
         elif len(self._connections) < self.load.connections:
-            connection = Connection(self, call)
+            connection = self._connection(self, call)
             self._connections.add(connection)
             task = self._loop.create_task(self._open(connection, call))
             self._tasks.add(task)

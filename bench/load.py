@@ -23,13 +23,14 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 from canter.bench.plan import CHECKS, Load, PlanError, Target, parse_url, require_loopback
 from canter.bench.result import Result
 
 _TARGET_FIELDS = {each.name for each in fields(Target)} - {"path"}
 _SPARE_FILES = 64
+T = TypeVar("T")
 
 
 class LoadFailed(RuntimeError):
@@ -116,7 +117,7 @@ def generate(load: Load, *, progress: bool = False) -> Result:
     address = require_loopback(load)
     if load.cpu >= 0 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {load.cpu})
-    _raise_file_limit(load.connections + load.idle + load.dribblers + _SPARE_FILES)
+    raise_file_limit(load.connections + load.idle + load.dribblers)
     gc.set_threshold(100_000)  # connections make the only cycles, and break them when they close
 
     def tell(values: dict[str, float]) -> None:
@@ -125,10 +126,11 @@ def generate(load: Load, *, progress: bool = False) -> Result:
     async def main() -> Result:
         return await Generator(load, address, tell if progress else None).run()
 
-    return _run_loop(main)
+    return run_loop(main)
 
 
-def _run_loop(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+def run_loop(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine to its end, on uvloop where it is installed."""
     try:
         import uvloop
     except ImportError:
@@ -140,7 +142,9 @@ def _run_loop(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         loop.close()
 
 
-def _raise_file_limit(wanted: int) -> None:
+def raise_file_limit(connections: int) -> None:
+    """Allow this process so many connections beside its other files."""
+    wanted = connections + _SPARE_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if wanted > hard != resource.RLIM_INFINITY:
         raise PlanError(f"{wanted} descriptors are needed, but the hard limit is {hard} (ulimit -Hn)")

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-CHECKS = ("status", "echo", "length", "stamp", "events")
+CHECKS = ("status", "echo", "length", "stamp", "events", "websocket")
 
 
 class PlanError(ValueError):
@@ -35,14 +35,15 @@ class Target:
 
     `check` says what a right answer is, over and above `status`:
 
-    ========== ===================================================================
-    ``status`` nothing more
-    ``echo``   the answer of ``apps`` ``/echo``: id, length and SHA-256 of the body
-               that was sent; every octet is compared
-    ``length`` the body has `length` octets
-    ``stamp``  the body is a monotonic time in ns; how late it arrived is recorded
-    ``events`` the body is server-sent events, each a stamp as above
-    ========== ===================================================================
+    ============= ================================================================
+    ``status``    nothing more
+    ``echo``      the answer of ``apps`` ``/echo``: id, length and SHA-256 of the body
+                  that was sent; every octet is compared
+    ``length``    the body has `length` octets
+    ``stamp``     the body is a monotonic time in ns; how late it arrived is recorded
+    ``events``    the body is server-sent events, each a stamp as above
+    ``websocket`` no requests but messages of `body` octets (at least an id's), echoed
+    ============= ================================================================
     """
 
     path: str = "/"
@@ -117,6 +118,8 @@ class Load:
             raise PlanError("there is nothing to send: no target with a weight")
         if self.connections < 1:
             raise PlanError("at least one connection is needed")
+        if len({target.check == "websocket" for target in self.targets}) > 1:
+            raise PlanError("WebSocket messages cannot be mixed with requests")
         if self.duration <= 0 or self.warmup < 0 or self.timeout <= 0:
             raise PlanError("duration and timeout must be positive, warm-up not negative")
         for name in ("fresh", "abort"):

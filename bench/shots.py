@@ -61,6 +61,8 @@ class Shot:
             lines.append(f"Host: {host}")
         lines += [f"{name}: {value}" for name, value in target.headers]
         size = len(self._content) or target.body
+        if target.check == "websocket":
+            return "\r\n".join(lines).encode("latin-1")
         if target.chunked:
             lines.append("Transfer-Encoding: chunked")
         elif size or target.method in ("POST", "PUT", "PATCH"):
@@ -87,6 +89,15 @@ class Shot:
             parts.append(self._frame(self._stem + ident[: self._tail]))
         return b"".join(parts)
 
+    def upgrade(self, key: bytes) -> bytes:
+        """The request that makes a connection a WebSocket."""
+        fields = b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13"
+        return self._before + fields + b"\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n"
+
+    def message(self, ident: bytes) -> bytes:
+        """A text message of the target's size, another one for each id."""
+        return ident.ljust(self.target.body, b".")
+
     def judge(self, ident: bytes, answer: Answer) -> tuple[str, str] | None:
         """What is wrong with a complete answer: the kind of error and an example; None: nothing."""
         target = self.target
@@ -99,17 +110,21 @@ class Shot:
                 return None
             return "body", f"{target.label}: {answer.size} octets instead of {target.length}"
         if target.check == "echo":
-            return self._judge_echo(ident, answer.body())
+            return self._compare(ident, answer.body(), self._echo(ident))
+        if target.check == "websocket":
+            return self._compare(ident, answer.body(), self.message(ident))
         return None
 
-    def _judge_echo(self, ident: bytes, body: bytes) -> tuple[str, str] | None:
+    def _echo(self, ident: bytes) -> bytes:
         digest = self._hash
         if self._tail:
             digest = digest.copy()
             digest.update(ident[: self._tail])
         size = len(self._content) or self.target.body
         line = b"%b %d %b\n" % (ident, size, digest.hexdigest().encode())
-        wanted = echo_body(line, self.target.length)
+        return echo_body(line, self.target.length)
+
+    def _compare(self, ident: bytes, body: bytes, wanted: bytes) -> tuple[str, str] | None:
         if body == wanted:
             return None
         example = f"{self.target.label}: {body[:120]!r} instead of {wanted[:120]!r}"
