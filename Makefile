@@ -3,7 +3,8 @@
 #   make serve    the examples on http://127.0.0.1:8000/ (Ctrl-C ends it)
 #   make test     the tests           make test ARGS='tests/http -k chunk'
 #   make lint     style, types, doors make format  puts the style right
-#   make bench    measures            make bench ARGS=...
+#   make bench    measures the cost of a request      make bench ARGS='--rounds 5 hello'
+#   make peers    installs the servers that it is held against (apart, in build/peers-venv)
 #   make fuzz     the parsers fuzzed, for a bounded time
 #   make soak     the long form of the tests under load and faults
 #   make build    compiles what changed in a .pyx or .pxd
@@ -21,7 +22,7 @@ ARGS   ?=
 PY  := $(abspath $(VENV))/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
 
-.PHONY: help serve test lint format bench fuzz soak build clean
+.PHONY: help serve test lint format bench peers fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -42,7 +43,13 @@ format: $(VENV)/.has-lint
 	$(PY) -m ruff format
 
 bench: $(VENV)/.has-bench build
-	$(PY) -m canter.bench $(ARGS)
+	$(PY) -m canter.bench.cost $(ARGS)
+
+# One that cannot be built here is left out: the measurements say so in its row.
+peers:
+	@$(PYTHON) -m venv build/peers-venv
+	@sed '/^#/d' bench/peers.txt | while read -r peer; do echo "$$peer"; \
+		build/peers-venv/bin/pip install --quiet --disable-pip-version-check "$$peer" || echo "$$peer: not installed"; done
 
 fuzz: $(VENV)/.has-test build
 	$(PY) tests/fuzz $(ARGS)

@@ -147,7 +147,7 @@ class Answer:
         return self._left == 0
 
     def _feed_chunked(self, data: bytes) -> bool:
-        """`_left`: octets of data in this chunk; 0: a size line is next; -2: the CRLF after data; -3: trailers."""
+        """`_left`: octets of data in this chunk; 0: a size line follows; -2: CRLF after it; -3: trailers."""
         data = self._buffer + data if self._buffer else data
         self._left = 0 if self._left == -1 else self._left
         at = 0

@@ -37,7 +37,7 @@ class _Client(asyncio.Protocol):
         except Malformed:
             self.finish(False)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         self.transport = None
         self.finish(self.answer.end())
 

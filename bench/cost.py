@@ -25,7 +25,7 @@ from canter.bench.peers import PEERS, Environment, Peer
 from canter.bench.server import ServerFailed
 from canter.bench.wrk import BROWSER, WrkFailed
 
-RAW = Peer("raw", "raw", (), "")
+RAW = Peer("raw", "raw", "", "")
 OURS = ("canter-sync", "canter-gthread", "canter-gevent")
 GUNICORN = ("gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent")
 OTHERS = ("uwsgi", "waitress", "cheroot")
@@ -206,8 +206,9 @@ def claims_table(found: Sequence[Verdict]) -> str:
     for verdict in found:
         claim = verdict.claim
         goal = f" (goal {claim.goal:g})" if claim.goal else ""
+        word = "held" if verdict.held else "MISSED"
         lines.append(
-            f"{'held' if verdict.held else 'MISSED':6}  {verdict.ratio:6.2f} x, wanted {claim.least:g}{goal}  "
+            f"{word:6}  {verdict.ratio:6.2f} x, wanted {claim.least:g}{goal}  "
             f"{claim.text}: {claim.ours} {_number(verdict.ours)}, {verdict.against} {_number(verdict.theirs)}"
         )
     return "\n".join(lines)

@@ -24,7 +24,8 @@ def held(url: str, count: int, cpu: int = -1) -> Iterator[int]:
     """Hold `count` idle connections to `url`; gives the number that could be opened."""
     command = [sys.executable, "-m", "canter.bench.hold", url, str(count), str(cpu)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
             yield int(process.stdout.readline().split()[1])
         finally:

@@ -77,7 +77,8 @@ def finish(
     process: subprocess.Popen[str], progress: Callable[[dict[str, float]], None] | None = None
 ) -> Result:
     """Wait for a generator that `start` started; it is killed where this is interrupted."""
-    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     notes: list[str] = []
     reader = threading.Thread(target=_read_progress, args=(process.stderr, progress, notes), daemon=True)
     reader.start()

@@ -73,6 +73,11 @@ class Bench:
     """The compiled ceiling, once it was asked for."""
     versions: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def most_connections(self) -> int:
+        """What a worker must be allowed to hold."""
+        return max(self.idle + 1000, self.polls * 5 // 4)
+
     def environment(self, peer: Peer) -> Environment:
         """Where `peer` is installed; raises ServerFailed where it is not."""
         home = self.ours if peer.package == "canter" else self.theirs
@@ -122,10 +127,12 @@ def command(bench: Bench, scenario: Scenario, peer: Peer, port: int) -> list[str
     if peer.interface == "raw":
         bench.raw = bench.raw or build_raw(bench.folder)
         return [bench.raw, str(port)]
+    if scenario.access_log and not peer.access_log:
+        raise ServerFailed("no access log is declared for it")
     home = bench.environment(peer)
     name = application(peer, scenario.hello)
-    log = bench.folder / "access.log"
-    words = peer.words(
+    log = {"log": bench.folder / "access.log"} if scenario.access_log else {}
+    return peer.words(
         bin=home.bin,
         python=home.python,
         port=port,
@@ -134,14 +141,10 @@ def command(bench: Bench, scenario: Scenario, peer: Peer, port: int) -> list[str
         name=name,
         threads=scenario.threads or peer.threads,
         workers=1,
-        connections=max(2000, bench.idle + 1000 if scenario.kind == "idle" else 0, bench.polls * 5 // 4),
+        connections=bench.most_connections,
         keep=600 if scenario.kind == "idle" else 5,
+        **log,
     )
-    if scenario.access_log:
-        if not peer.access_log:
-            raise ServerFailed("no access log is declared for it")
-        words[1:1] = [word.format(log=log) for word in peer.access_log]
-    return words
 
 
 @contextlib.contextmanager
@@ -173,7 +176,7 @@ def once(bench: Bench, scenario: Scenario, peer: Peer) -> Figures:
 # -- kinds of measurement ----------------------------------------------------------------
 
 
-def _wrk(bench: Bench, scenario: Scenario, server: Server, seconds: float) -> wrk.Counts:
+def _wrk(scenario: Scenario, server: Server, seconds: float) -> wrk.Counts:
     return wrk.run(
         f"http://127.0.0.1:{server.port}{scenario.path}",
         seconds=seconds,
@@ -204,9 +207,9 @@ def _figures(used: Usage, requests: int, seconds: float) -> Figures:
 
 
 def _cost(bench: Bench, scenario: Scenario, server: Server) -> Figures:
-    _wrk(bench, scenario, server, bench.warmup)
+    _wrk(scenario, server, bench.warmup)
     before = _used(server)
-    counts = _wrk(bench, scenario, server, bench.seconds)
+    counts = _wrk(scenario, server, bench.seconds)
     used = _used(server) - before
     if counts.errors > counts.requests // 1000:
         raise Wrong(f"{counts.errors} of {counts.requests} requests failed")
@@ -236,7 +239,7 @@ def _idle(bench: Bench, scenario: Scenario, server: Server) -> Figures:
     }
 
 
-def _polls(bench: Bench, scenario: Scenario, server: Server) -> Figures:
+def _polls(bench: Bench, _scenario: Scenario, server: Server) -> Figures:
     """Thousands of long polls at a set rate; how late each is woken, and what a waiting one weighs."""
     wait = 10.0
     before = server.memory()[1]
@@ -330,7 +333,7 @@ def _check_upload(port: int, scenario: Scenario) -> None:
 
 
 def _check_stream(port: int, scenario: Scenario) -> None:
-    """A chunk has to leave before the next is asked for: of two with a pause between, the first comes first."""
+    """A chunk leaves before the next is asked for: of two with a pause between, one comes early."""
     _expect(port, scenario.path, b"s" * (16 * 4096))
     request = b"GET /stream?chunks=2&size=4096&ms=400 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
@@ -345,13 +348,13 @@ def _check_stream(port: int, scenario: Scenario) -> None:
         raise Wrong("it holds back what it is asked to stream")
 
 
-def _check_wait(port: int, scenario: Scenario) -> None:
+def _check_wait(port: int, _scenario: Scenario) -> None:
     status, body = get(port, "/wait?ms=1")
     if status != 200 or not body.isdigit():
         raise Wrong(f"a long poll is answered with {status} and {body[:60]!r}")
 
 
-def _check_nothing(port: int, scenario: Scenario) -> None:
+def _check_nothing(port: int, _scenario: Scenario) -> None:
     """Messages are compared one by one while they are counted."""
 
 

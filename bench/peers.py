@@ -1,21 +1,20 @@
 """Every server that can be held against another: one declaration each.
 
-A command is a list of words; ``{bin}`` (the folder of the interpreter's programs),
+In a command ``{bin}`` (the folder of the interpreter's programs),
 ``{python}``, ``{port}``, ``{app}`` (``module:name``), ``{module}``, ``{name}``,
 ``{threads}``, ``{workers}``, ``{connections}`` (the most a worker may hold) and ``{keep}``
-(seconds a connection may be idle) are filled in. Servers are run as their own documentation recommends for speed (uvloop
-where they can use it, no access log), with one worker unless told otherwise.
+(seconds a connection may be idle) are filled in. Servers are run as their
+own documentation recommends for speed: uvloop where they can use it, no access log.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-INTERFACES = ("wsgi", "asgi", "async_wsgi", "raw")
 
 
 @dataclass(frozen=True)
@@ -24,174 +23,120 @@ class Peer:
 
     name: str
     interface: str
-    command: tuple[str, ...]
+    command: str
+    """As a shell would take it."""
     package: str
     """Distribution that must be installed."""
-    access_log: tuple[str, ...] = ()
-    """Words that switch an access log to ``{log}`` on."""
     needs: tuple[str, ...] = ()
     """More distributions that must be installed."""
+    access_log: str = ""
+    """Words that switch an access log to ``{log}`` on."""
     blocking: bool = True
     """Whether it can wait in several blocking calls at once."""
     threads: int = 1
     """Its own number of threads, where nothing asks for another."""
 
     def words(self, **values: object) -> list[str]:
-        """The command with its values filled in."""
-        return [word.format(**values) for word in self.command]
+        """The command with its values filled in, an access log where there is a value `log`."""
+        words = shlex.split(self.command)
+        if "log" in values:
+            words[1:1] = shlex.split(self.access_log)
+        return [word.format(**values) for word in words]
 
 
 def _canter(worker: str, interface: str = "wsgi", *needs: str, name: str = "") -> Peer:
-    command = ["{bin}/canter", "-k", worker, "-w", "{workers}", "--keep-alive", "{keep}"]
-    if worker != "sync" and worker != "gevent":
-        command += ["--threads", "{threads}"]
-    if worker in ("gthread", "gevent", "asyncio", "eventlet", "tornado"):
-        command += ["--worker-connections", "{connections}"]
-    command += ["-b", "127.0.0.1:{port}", "{app}"]
+    threads = "" if worker in ("sync", "gevent", "eventlet") else "--threads {threads} "
+    held = "" if worker == "sync" else "--worker-connections {connections} "
     return Peer(
-        name=name or f"canter-{worker}",
-        interface=interface,
-        command=tuple(command),
-        package="canter",
-        access_log=("--access-logfile", "{log}"),
-        needs=needs,
+        name or f"canter-{worker}",
+        interface,
+        f"{{bin}}/canter -k {worker} -w {{workers}} --keep-alive {{keep}} {threads}{held}"
+        "-b 127.0.0.1:{port} {app}",
+        "canter",
+        needs,
+        access_log="--access-logfile {log}",
         blocking=worker != "sync",
         threads=4 if worker == "gthread" else 1,
     )
 
 
-def _gunicorn(worker: str, interface: str = "wsgi", *extra: str, needs: tuple[str, ...] = ()) -> Peer:
-    command = ("{bin}/gunicorn", "-k", worker, "-w", "{workers}", "--keep-alive", "{keep}", *extra)
+def _gunicorn(worker: str, interface: str = "wsgi", extra: str = "", *needs: str) -> Peer:
     return Peer(
-        name=f"gunicorn-{worker}",
-        interface=interface,
-        command=(*command, "--worker-connections", "{connections}", "-b", "127.0.0.1:{port}", "{app}"),
-        package="gunicorn",
-        access_log=("--access-logfile", "{log}"),
-        needs=needs,
+        f"gunicorn-{worker}",
+        interface,
+        f"{{bin}}/gunicorn -k {worker} -w {{workers}} --keep-alive {{keep}} {extra} "
+        "--worker-connections {connections} -b 127.0.0.1:{port} {app}",
+        "gunicorn",
+        needs,
+        access_log="--access-logfile {log}",
         blocking=worker != "sync",
         threads=4 if worker == "gthread" else 1,
     )
 
 
-def _script(name: str, interface: str, prepare: str, serve: str) -> Peer:
+def _script(name: str, interface: str, package: str, serve: str) -> Peer:
     """A server that has no command of its own."""
-    code = f"{prepare}\nimport {{module}}\n{serve}({{module}}.{{name}}, '127.0.0.1', {{port}})"
-    return Peer(
-        name=name,
-        interface=interface,
-        command=("{python}", "-c", code),
-        package=name.partition("-")[0],
-        blocking=interface != "wsgi",
-    )
+    code = f"import {package}, {{module}}; {package}.{serve}({{module}}.{{name}}, '127.0.0.1', {{port}})"
+    return Peer(name, interface, f'{{python}} -c "{code}"', package, blocking=interface != "wsgi")
 
 
-_GRANIAN = (
-    "{bin}/granian", "--host", "127.0.0.1", "--port", "{port}", "--workers", "{workers}",
-    "--http", "1", "--no-access-log",
-)  # fmt: skip
-_UVICORN = (
-    "{bin}/uvicorn", "--host", "127.0.0.1", "--port", "{port}", "--workers", "{workers}", "--loop", "uvloop",
-    "--http", "httptools", "--log-level", "warning", "--timeout-keep-alive", "{keep}", "--ws", "websockets",
-)  # fmt: skip
-
-PEERS: dict[str, Peer] = {
-    peer.name: peer
-    for peer in (
-        _canter("sync"),
-        _canter("gthread"),
-        _canter("gevent", "wsgi", "gevent"),
-        _canter("eventlet", "wsgi", "eventlet"),
-        _canter("tornado", "wsgi", "tornado"),
-        _canter("asyncio", name="canter-asyncio-wsgi"),
-        _canter("asyncio", "asgi", "uvloop", name="canter-asyncio"),
-        _canter("asyncio", "async_wsgi", "uvloop", name="canter-async-wsgi"),
-        _gunicorn("sync"),
-        _gunicorn("gthread", "wsgi", "--threads", "{threads}"),
-        _gunicorn("gevent", needs=("gevent",)),
-        _gunicorn("asgi", "asgi", "--asgi-loop", "uvloop", needs=("uvloop",)),
-        _script("freastal", "wsgi", "import freastal", "freastal.serve"),
-        _script("freastal-asgi", "asgi", "import freastal", "freastal.serve_asgi"),
-        Peer(
-            "fastpysgi",
-            "wsgi",
-            ("{bin}/fastpysgi", "--host", "127.0.0.1", "-p", "{port}", "{app}"),
-            "fastpysgi",
-            blocking=False,
-        ),
-        Peer(
-            "fastpysgi-asgi",
-            "asgi",
-            ("{bin}/fastpysgi", "--host", "127.0.0.1", "-p", "{port}", "{app}"),
-            "fastpysgi",
-        ),
-        Peer(
-            "peregrine",
-            "wsgi",
-            (
-                "{bin}/peregrine", "--port", "{port}", "--workers", "{workers}", "--wsgi-threads", "{threads}",
-                "--max-connections", "{connections}", "--protocol", "wsgi", "{app}",
-            ),
-            "peregrine-server",
-        ),
-        Peer(
-            "peregrine-asgi",
-            "asgi",
-            (
-                "{bin}/peregrine", "--port", "{port}", "--workers", "{workers}",
-                "--max-connections", "{connections}", "--protocol", "asgi", "{app}",
-            ),
-            "peregrine-server",
-        ),
-        _script("bjoern", "wsgi", "import bjoern", "bjoern.run"),
-        Peer(
-            "granian",
-            "wsgi",
-            (*_GRANIAN, "--interface", "wsgi", "--blocking-threads", "{threads}", "{app}"),
-            "granian",
-        ),
-        Peer(
-            "granian-asgi",
-            "asgi",
-            (*_GRANIAN, "--interface", "asgi", "--loop", "uvloop", "{app}"),
-            "granian",
-            needs=("uvloop",),
-        ),
-        Peer("uvicorn", "asgi", (*_UVICORN, "--no-access-log", "{app}"), "uvicorn", needs=("uvloop", "httptools")),
-        Peer(
-            "hypercorn",
-            "asgi",
-            ("{bin}/hypercorn", "-b", "127.0.0.1:{port}", "-w", "{workers}", "-k", "uvloop", "{app}"),
-            "hypercorn",
-            needs=("uvloop",),
-        ),
-        Peer(
-            "waitress",
-            "wsgi",
-            (
-                "{bin}/waitress-serve", "--listen=127.0.0.1:{port}", "--threads={threads}",
-                "--connection-limit={connections}", "{app}",
-            ),
-            "waitress",
-        ),
-        Peer(
-            "cheroot",
-            "wsgi",
-            ("{bin}/cheroot", "--bind", "127.0.0.1:{port}", "--threads", "{threads}", "{app}"),
-            "cheroot",
-        ),
-        Peer(
-            "uwsgi",
-            "wsgi",
-            (
-                "{bin}/uwsgi", "--http11-socket", "127.0.0.1:{port}",
-                "--master", "--processes", "{workers}", "--threads", "{threads}", "--disable-logging",
-                "--need-app", "--module", "{module}:{name}", "--die-on-term",
-            ),
-            "uwsgi",
-        ),
-    )
-}  # fmt: skip
+_FASTPYSGI = "{bin}/fastpysgi --host 127.0.0.1 -p {port} {app}"
+_PEREGRINE = "{bin}/peregrine --port {port} --workers {workers} --max-connections {connections} --protocol "
+_GRANIAN = "{bin}/granian --port {port} --workers {workers} --http 1 --no-access-log --interface "
+_ALL = (
+    _canter("sync"),
+    _canter("gthread"),
+    _canter("gevent", "wsgi", "gevent"),
+    _canter("eventlet", "wsgi", "eventlet"),
+    _canter("tornado", "wsgi", "tornado"),
+    _canter("asyncio", name="canter-asyncio-wsgi"),
+    _canter("asyncio", "asgi", "uvloop", name="canter-asyncio"),
+    _canter("asyncio", "async_wsgi", "uvloop", name="canter-async-wsgi"),
+    _gunicorn("sync"),
+    _gunicorn("gthread", "wsgi", "--threads {threads}"),
+    _gunicorn("gevent", "wsgi", "", "gevent"),
+    _gunicorn("asgi", "asgi", "--asgi-loop uvloop", "uvloop"),
+    _script("freastal", "wsgi", "freastal", "serve"),
+    _script("freastal-asgi", "asgi", "freastal", "serve_asgi"),
+    _script("bjoern", "wsgi", "bjoern", "run"),
+    Peer("fastpysgi", "wsgi", _FASTPYSGI, "fastpysgi", blocking=False),
+    Peer("fastpysgi-asgi", "asgi", _FASTPYSGI, "fastpysgi"),
+    Peer("peregrine", "wsgi", _PEREGRINE + "wsgi --wsgi-threads {threads} {app}", "peregrine-server"),
+    Peer("peregrine-asgi", "asgi", _PEREGRINE + "asgi {app}", "peregrine-server"),
+    Peer("granian", "wsgi", _GRANIAN + "wsgi --blocking-threads {threads} {app}", "granian"),
+    Peer("granian-asgi", "asgi", _GRANIAN + "asgi --loop uvloop {app}", "granian", ("uvloop",)),
+    Peer(
+        "uvicorn",
+        "asgi",
+        "{bin}/uvicorn --host 127.0.0.1 --port {port} --workers {workers} --loop uvloop --http httptools "
+        "--ws websockets --log-level warning --no-access-log --timeout-keep-alive {keep} {app}",
+        "uvicorn",
+        ("uvloop", "httptools"),
+    ),
+    Peer(
+        "hypercorn",
+        "asgi",
+        "{bin}/hypercorn -b 127.0.0.1:{port} -w {workers} -k uvloop --keep-alive {keep} {app}",
+        "hypercorn",
+        ("uvloop",),
+    ),
+    Peer(
+        "waitress",
+        "wsgi",
+        "{bin}/waitress-serve --listen=127.0.0.1:{port} --threads={threads} --connection-limit={connections} "
+        "{app}",
+        "waitress",
+    ),
+    Peer("cheroot", "wsgi", "{bin}/cheroot --bind 127.0.0.1:{port} --threads {threads} {app}", "cheroot"),
+    Peer(
+        "uwsgi",
+        "wsgi",
+        "{bin}/uwsgi --http11-socket 127.0.0.1:{port} --master --processes {workers} --threads {threads} "
+        "--disable-logging --need-app --module {app} --die-on-term",
+        "uwsgi",
+    ),
+)
+PEERS: dict[str, Peer] = {peer.name: peer for peer in _ALL}
 
 
 class Environment:

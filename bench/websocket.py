@@ -1,4 +1,4 @@
-"""The client's side of an echo over WebSocket (RFC 6455), as the generator needs it. Pure but for `SocketConnection`.
+"""The client's side of an echo over WebSocket (RFC 6455), as the generator needs it.
 
 A call is one text message and its echo; the connection is upgraded once, at its first
 call. Messages are masked, as a client's must be, with a mask of zeros: that is a valid

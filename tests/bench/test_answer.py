@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from canter.bench.answer import Answer, Malformed
 
 RIGHT = {
@@ -13,7 +14,10 @@ RIGHT = {
     "old": (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na", 200, b"a", False),
     "old kept": (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: Keep-Alive\r\n\r\na", 200, b"a", True),
     "chunked": (
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n10;x=y\r\n0123456789abcdef\r\n0\r\n\r\n",
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"3\r\nabc\r\n10;x=y\r\n0123456789abcdef\r\n0\r\n\r\n"
+        ),
         200,
         b"abc0123456789abcdef",
         True,

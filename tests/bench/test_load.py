@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 
-import bench_stub as stub
 import pytest
+
 from canter.bench import Load, Target, run_load
 from canter.bench.load import LoadFailed
 from canter.bench.plan import PlanError, parse_url
+from tests.bench import stub
 
 SMALL = {"connections": 4, "requests": 40, "duration": 30.0}
 
