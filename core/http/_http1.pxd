@@ -46,6 +46,7 @@ cdef class Request:
     cdef readonly bint keep_alive           # what the request allows
     cdef readonly bint expect_continue      # only on 1.1, only with a body
     cdef readonly bint has_body             # chunked or content_length > 0
+    cdef readonly bint forwarded            # has a field of FORWARDING, or one with "_"
 
     cdef Target parts
     cdef unsigned int seen                  # 1 << kind, for the kinds whose rules need it

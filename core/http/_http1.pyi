@@ -1,5 +1,7 @@
 from typing import Any, final
 
+FORWARDING: frozenset[bytes]
+
 @final
 class Limits:
     request_line: int
@@ -28,10 +30,11 @@ class Request:
     keep_alive: bool
     expect_continue: bool
     has_body: bool
+    forwarded: bool
     def environ(self, base: dict[str, Any]) -> dict[str, Any]: ...
     def scope(self, base: dict[str, Any]) -> dict[str, Any]: ...
     def field(self, name: bytes) -> bytes | None: ...
-    def raw_headers(self) -> list[tuple[bytes, bytes]]: ...
+    def raw_headers(self, hidden: bool = False) -> list[tuple[bytes, bytes]]: ...
     @property
     def target(self) -> str: ...
     @property

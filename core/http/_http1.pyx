@@ -142,7 +142,8 @@ cdef enum:              # kinds of fields: places in KEYS and NAMES, in this ord
     CONNECTION
     EXPECT
     COOKIE
-    FIRST_PLAIN         # from here on: names without a rule, known for their environ key
+    FIRST_FORWARDING    # from here on: names that may tell of a client behind a proxy
+    FIRST_PLAIN = FIRST_FORWARDING + 9  # from here on: names without a rule, known for their environ key
 
 cdef enum:
     KINDS = 128         # places for kinds
@@ -170,32 +171,36 @@ def _fill_names():
     ruled = (
         "host content-length content-type authorization transfer-encoding connection expect cookie"
     )
+    forwarding = (
+        "forwarded x-forwarded-for x-forwarded-proto x-forwarded-protocol x-forwarded-scheme x-forwarded-ssl"
+        " x-url-scheme x-scheme front-end-https"
+    )
     plain = (
         "accept accept-charset accept-encoding accept-language access-control-request-headers"
         " access-control-request-method baggage cache-control cdn-loop cf-connecting-ip cf-ipcountry"
         " cf-ray cf-visitor content-disposition content-encoding content-language content-location"
-        " content-md5 content-range date depth destination dnt forwarded from if-match if-modified-since if-none-match"
+        " content-md5 content-range date depth destination dnt from if-match if-modified-since if-none-match"
         " if-range if-unmodified-since keep-alive last-event-id max-forwards origin overwrite pragma"
         " priority proxy-authorization proxy-connection range referer save-data sec-ch-ua"
         " sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site"
         " sec-fetch-user sec-gpc sec-purpose sec-websocket-extensions sec-websocket-key"
         " sec-websocket-protocol sec-websocket-version te traceparent tracestate trailer true-client-ip"
         " upgrade upgrade-insecure-requests user-agent via x-amzn-trace-id x-api-key x-csrf-token"
-        " x-csrftoken x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-prefix"
-        " x-forwarded-proto x-forwarded-ssl x-real-ip x-request-id x-requested-with"
+        " x-csrftoken x-forwarded-host x-forwarded-port x-forwarded-prefix x-real-ip x-request-id"
+        " x-requested-with"
     )
     no_trailers = (
-        f"{ruled} te trailer upgrade keep-alive proxy-connection proxy-authorization max-forwards content-encoding"
-        " content-range forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto"
+        f"{ruled} {forwarding} te trailer upgrade keep-alive proxy-connection proxy-authorization"
+        " max-forwards content-encoding content-range x-forwarded-host x-forwarded-port"
     )
     KEYS.extend(("", ""))                   # UNKNOWN, HIDDEN
     NAMES.extend((b"", b"proxy"))
-    for text in f"{ruled} {plain}".split():
+    for text in f"{ruled} {forwarding} {plain}".split():
         key = text.upper().replace("-", "_")
         KEYS.append(intern(key if text in ("content-length", "content-type") else "HTTP_" + key))
         NAMES.append(text.encode())
-    if len(NAMES) > KINDS:
-        raise SystemError("KINDS is too small")
+    if len(NAMES) > KINDS or NAMES.index(b"accept") != FIRST_PLAIN:
+        raise SystemError("the enum of kinds does not fit the names")
     for kind in range(HIDDEN, len(NAMES)):
         name = NAMES[kind]
         NAME[kind] = <const octet *>PyBytes_AS_STRING(name)
@@ -209,6 +214,9 @@ def _fill_names():
 
 
 _fill_names()
+
+# Of the names that Request.forwarded tells of, those without "_".
+FORWARDING = frozenset(NAMES[FIRST_FORWARDING:FIRST_PLAIN])
 
 
 cdef int kind_of(const octet *p, Py_ssize_t size) noexcept:
@@ -521,7 +529,10 @@ cdef int heed(Request request, Field *line, const octet *head) except -1:
     cdef const octet *value = head + line.value
     cdef Py_ssize_t size = line.value_size
     cdef unsigned int bit
-    if line.kind >= FIRST_PLAIN or line.kind == UNKNOWN or line.kind == HIDDEN:
+    if line.kind >= FIRST_PLAIN or line.kind == UNKNOWN:
+        return 0
+    if line.kind >= FIRST_FORWARDING or line.kind == HIDDEN:
+        request.forwarded = True
         return 0
     bit = 1u << line.kind
     if request.seen & bit & ONLY_ONCE:
@@ -773,21 +784,26 @@ cdef class Request:
         PyDict_SetItem(scope, "headers", self.raw_headers())
         return scope
 
-    def raw_headers(self):
-        """Every field line in order, as (lower-case name, value), both bytes."""
+    def raw_headers(self, bint hidden=False):
+        """Every field line in order, as (lower-case name, value), both bytes.
+
+        `hidden`: those that nobody else sees, too.
+        """
         cdef list headers = []
+        cdef bytes name
         cdef Field *line
         cdef Py_ssize_t i
         if self.parts.authority_size:
             headers.append((b"host", self.octets(self.parts.authority, self.parts.authority_size)))
         for i in range(self.count):
             line = &self.lines[i]
-            if line.kind == HIDDEN or (line.kind == HOST and self.parts.authority_size):
+            if (line.kind == HIDDEN and not hidden) or (line.kind == HOST and self.parts.authority_size):
                 continue
-            headers.append((
-                self.octets(line.name, line.name_size).lower() if line.kind == UNKNOWN else <bytes>NAMES[line.kind],
-                self.octets(line.value, line.value_size),
-            ))
+            if line.kind == UNKNOWN or line.kind == HIDDEN:
+                name = self.octets(line.name, line.name_size).lower()
+            else:
+                name = <bytes>NAMES[line.kind]
+            headers.append((name, self.octets(line.value, line.value_size)))
         return headers
 
     cpdef bytes field(self, bytes name):
