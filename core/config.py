@@ -134,7 +134,7 @@ class Config:
     )
     script_name = Setting(
         APPLICATION, kinds.TEXT, "",
-        "path the application is mounted at (SCRIPT_NAME, root_path)", ("--script-name",),
+        "path the application is mounted at (SCRIPT_NAME, root_path)", ("--script-name", "--root-path"),
         aliases=("root_path",), default_from=("SCRIPT_NAME", "{}"),
         note="`--env SCRIPT_NAME=/path` says the same, as Gunicorn's users write it.",
     )

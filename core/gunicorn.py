@@ -79,7 +79,7 @@ ABSENT = {
     "do_handshake_on_connect": "--do-handshake-on-connect",
     "dogstatsd_tags": "--dogstatsd-tags",
     "enable_backlog_metric": "--enable-backlog-metric",
-    "enable_stdio_inheritance": "--enable-stdio-inheritance",
+    "enable_stdio_inheritance": "-R --enable-stdio-inheritance",
     "header_map": "--header-map",
     "http2_cleartext": "--http2-cleartext",
     "http2_initial_window_size": "--http2-initial-window-size",
@@ -93,7 +93,7 @@ ABSENT = {
     "logconfig_json": "--log-config-json",
     "logger_class": "--logger-class",
     "on_dirty_starting": "",
-    "paste": "--paste",
+    "paste": "--paste --paster",
     "permit_obsolete_folding": "--permit-obsolete-folding",
     "permit_unconventional_http_method": "--permit-unconventional-http-method",
     "permit_unconventional_http_version": "--permit-unconventional-http-version",
@@ -114,9 +114,9 @@ ABSENT = {
     "uwsgi_allow_ips": "--uwsgi-allow-from",
 }
 
-_FLAGS = dict.fromkeys(ABSENT.values(), "Gunicorn has this option, Canter has not") | {
-    refused.flag: refused.what for refused in REFUSED.values()
-}
+_FLAGS = {
+    flag: "Gunicorn has this option, Canter has not" for flags in ABSENT.values() for flag in flags.split()
+} | {refused.flag: refused.what for refused in REFUSED.values()}
 
 
 def check(name: str, value: object, place: str) -> None:

@@ -63,6 +63,7 @@ def test_every_flag_of_every_setting_is_read() -> None:
         (["--certfile", "a.pem"], "--certfile: TLS is not built yet: let a proxy in front of Canter encrypt"),
         (["--proxy-protocol"], "--proxy-protocol: the PROXY protocol is not built yet"),
         (["--protocol", "uwsgi"], "--protocol: no protocol but HTTP is spoken"),
+        (["-R"], "-R: Gunicorn has this option, Canter has not"),
         (["--statsd-host", "a:1"], "--statsd-host: Gunicorn has this option, Canter has not"),
     ],
 )
