@@ -1,0 +1,81 @@
+from libc.stdint cimport int64_t, uint64_t
+
+from canter.stream cimport Node, State, Stream, Terms
+
+cdef enum Next:
+    KEEP_ALIVE
+    CLOSE
+    CUT                                          # close so that the client sees that the answer is not whole
+    DETACHED                                     # somebody else has the connection now
+
+
+cdef class Host:
+    cdef int refuse(self, Stream stream, object error) except -1
+    cdef int idle(self) except -1
+
+
+cdef class Watch:
+    cdef readonly int fd
+    cdef readonly object callback
+
+
+cdef class Poller:
+    cdef readonly Terms terms
+    cdef readonly list sites                     # the listeners, as Sites
+    cdef readonly list watches
+    cdef Host host
+    cdef readonly Py_ssize_t limit               # connections held at most
+    cdef readonly Py_ssize_t count               # connections now, detached ones not counted
+    cdef readonly Py_ssize_t batch               # connections accepted in one turn
+    cdef int set
+    cdef int wake_read
+    cdef readonly int wake_write
+    cdef Node[8] lists                           # one a State
+    cdef list ready, graveyard
+    cdef bint listening, emptying
+    cdef public bint peek                        # look without waiting first: others want the GIL
+    cdef tuple asked_stop
+    cdef int64_t resume_at                       # accept again then; 0: not paused
+    cdef int64_t pause_ns
+    cdef int64_t stop_at                         # everything must be over then; 0: not stopping
+    cdef readonly int64_t now
+    cdef uint64_t *beat
+    cdef uint64_t *connections
+    cdef uint64_t *accepted
+    cdef object row                              # keeps the cells alive
+    cdef object log
+
+    cpdef list poll(self, double timeout)
+    cpdef int give_back(self, Stream stream, int then) except -1
+    cdef int dispatch(self, int timeout_ms) except -1
+    cdef int accept_some(self, object site) except -1
+    cdef int adopt(self, Stream stream) except -1
+    cdef int receive(self, Stream stream) except -1
+    cdef int advance(self, Stream stream) except -1
+    cdef int queue(self, Stream stream) except -1
+    cdef int refuse(self, Stream stream, object error) except -1
+    cdef int settle(self, Stream stream) except -1
+    cdef int park(self, Stream stream) except -1
+    cdef int let_go(self, Stream stream) except -1
+    cdef int forget(self, Stream stream) except -1
+    cdef int bind_row(self, object row) except -1
+    cdef int listen(self) except -1
+    cdef int unlisten(self) except -1
+    cdef int pause(self, int64_t span) except -1
+    cdef int resume(self) except -1
+    cdef int accept_failed(self, int code) except -1
+    cdef bint holds_back(self, Stream stream) noexcept
+    cdef int part(self, Stream stream) except -1
+    cdef int write_out(self, Stream stream) except -1
+    cdef int linger(self, Stream stream) except -1
+    cdef int discard(self, Stream stream) except -1
+    cdef int drop(self, Stream stream, bint hard) except -1
+    cdef int on_event(self, Stream stream, unsigned what) except -1
+    cdef int watch_stream(self, Stream stream) except -1
+    cdef int expire(self) except -1
+    cdef int timed_out(self, Stream stream, State state) except -1
+    cdef int64_t time_of(self, State state) noexcept
+    cdef int64_t next_deadline(self) noexcept
+    cdef bint evict(self) except -1
+    cdef void place(self, Stream stream, State state) noexcept
+    cdef void touch(self, Stream stream) noexcept
