@@ -1,0 +1,196 @@
+# cython: language_level=3
+"""The objects a WSGI application is given: its input, its error stream, its file wrapper.
+
+PEP 3333 and nothing else. The input is bounded by the request's own framing, so an
+application may read to the end without knowing the length
+(`wsgi.input_terminated`). It receives only what is asked for; a large declared body
+is received straight into the bytes the application gets. When the client leaves
+inside a body, reading raises `ClientDisconnected` (an OSError), never returns a
+short body.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
+
+from canter.http._response cimport interim
+from canter.stream cimport Stream
+
+from canter.errors import CanterError
+
+cdef enum:
+    BLOCK = 65536                                # octets received at once where the caller names no size
+
+
+@cython.final
+cdef class Input:
+    """`wsgi.input`. The first read of a request that expects it sends `100 Continue`."""
+
+    cdef bint fill(self, Py_ssize_t want) except -1:
+        """Receive more; False at the end of the body."""
+        cdef bytes data
+        if self.ended:
+            return False
+        if self.error is not None:
+            raise self.error
+        if self.stream is None:
+            raise ValueError("wsgi.input is read after its request is over")
+        if self.expecting:
+            self.expecting = False
+            self.stream.send(interim(100, ()))
+        try:
+            data = self.stream.read(want)
+        except CanterError as error:
+            self.error = error
+            raise
+        if not data:
+            self.ended = True
+            return False
+        self.rest = data if self.rest is None else self.rest[self.at:] + data
+        self.at = 0
+        return True
+
+    cdef bytes take(self, Py_ssize_t size):
+        """Up to `size` octets of what is here."""
+        cdef bytes data = self.rest
+        if data is None:
+            return b""
+        if self.at == 0 and PyBytes_GET_SIZE(data) <= size:
+            self.rest = None
+            return data
+        data = data[self.at:self.at + size]
+        self.at += PyBytes_GET_SIZE(data)
+        if self.at >= PyBytes_GET_SIZE(self.rest):
+            self.rest = None
+            self.at = 0
+        return data
+
+    cdef Py_ssize_t here(self) noexcept:
+        return 0 if self.rest is None else PyBytes_GET_SIZE(self.rest) - self.at
+
+    cdef void detach(self) noexcept:
+        self.stream = None
+
+    def read(self, size=-1):
+        """`size` octets, fewer only at the end of the body; all of it with -1 or None."""
+        cdef Py_ssize_t left
+        cdef list parts
+        cdef bytes part
+        if size is None or size < 0:
+            return self.read_all()
+        left = size
+        part = self.take(left)
+        left -= PyBytes_GET_SIZE(part)
+        if left == 0:
+            return part
+        parts = [part] if part else []
+        while left > 0 and self.fill(left):
+            part = self.take(left)
+            left -= PyBytes_GET_SIZE(part)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    cdef bytes read_all(self):
+        cdef list parts = []
+        if self.here():
+            parts.append(self.take(self.here()))
+        while self.fill(1 << 30):
+            parts.append(self.take(self.here()))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def readline(self, size=-1):
+        """One line with its LF, or `size` octets of it."""
+        cdef Py_ssize_t limit = -1 if size is None else size
+        cdef Py_ssize_t found
+        cdef bytes data
+        if limit == 0:
+            return b""
+        while True:
+            data = self.rest
+            found = -1 if data is None else data.find(b"\n", self.at)
+            if found >= 0:
+                found += 1 - self.at
+                return self.take(found if limit < 0 else min(found, limit))
+            if 0 < limit <= self.here() or not self.fill(BLOCK):
+                return self.take(self.here() if limit < 0 else limit)
+
+    def readlines(self, hint=-1):
+        """The lines that are left; with a `hint`, no more once that many octets are read."""
+        cdef list lines = []
+        cdef Py_ssize_t total = 0
+        for line in self:
+            lines.append(line)
+            total += len(line)
+            if hint is not None and 0 < hint <= total:
+                break
+        return lines
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef bytes line = self.readline()
+        if not line:
+            raise StopIteration
+        return line
+
+    def close(self):
+        """Applications close it; the body is the server's to drain."""
+
+
+cdef Input EMPTY = Input.__new__(Input)
+EMPTY.ended = True
+
+
+cdef Input open_input(Stream stream):
+    cdef Input found
+    if not stream.request.has_body:
+        return EMPTY
+    found = Input.__new__(Input)
+    found.stream = stream
+    found.expecting = stream.request.expect_continue
+    return found
+
+
+@cython.final
+cdef class FileWrapper:
+    """`wsgi.file_wrapper`: iterates in blocks; the exchange sends real files with sendfile(2)."""
+
+    def __init__(self, filelike, block_size=8192):
+        self.filelike = filelike
+        self.block_size = block_size
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        data = self.filelike.read(self.block_size)
+        if data:
+            return data
+        raise StopIteration
+
+    def close(self):
+        if hasattr(self.filelike, "close"):
+            self.filelike.close()
+
+
+class ErrorStream:
+    """`wsgi.errors`: a text stream whose lines go to the error log."""
+
+    def __init__(self, log):
+        self._log = log
+        self._line = ""
+
+    def write(self, text):
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._log.error("%s", line)
+        return len(text)
+
+    def writelines(self, lines):
+        for line in lines:
+            self.write(line)
+
+    def flush(self):
+        if self._line:
+            line, self._line = self._line, ""
+            self._log.error("%s", line)
