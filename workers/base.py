@@ -1,0 +1,245 @@
+"""Worker: what every worker class is, and nothing that a subclass should copy.
+
+A worker class decides where and when a connection runs. It overrides `run`, and
+perhaps `setup`; everything else is here or below: listeners, heads and small bodies,
+time-outs, keep-alive, graceful stop (the poller), one request from first byte to last
+(the exchange), signals, boot and end (this class). A whole custom worker::
+
+    class ThreadPerConnection(Worker):
+        def run(self):
+            for connection in self.accept():
+                Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+`accept` yields a connection whose next request is complete; `serve` runs that request
+and gives the connection back, to be kept, closed or finished. Each connection that
+`accept` yields must be served exactly once, by any thread or greenlet.
+
+Signals are those of Gunicorn's workers: TERM ends gracefully, INT and QUIT quickly,
+USR1 reopens the logs, ABRT (from the master, when the worker does not beat) ends at
+once. A handler only notes what is asked and wakes the poller: it may come in the
+middle of anything.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from canter import scoreboard as cells
+from canter.exchange import Context, serve_one
+from canter.gateway.loader import load
+from canter.http._http1 import Limits
+from canter.poller import Poller
+from canter.stream import Terms, Waiter
+
+if TYPE_CHECKING:
+    import logging
+    import socket
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from canter.config import Config
+    from canter.scoreboard import Scoreboard
+    from canter.stream import Stream
+
+ORPHAN_GRACE = 1.0  # seconds a worker goes on when its master was killed
+BEAT = 1.0  # seconds between two signs of life, at most
+
+
+class Worker:
+    """One process of the server. See the module for how to subclass it.
+
+    Made by the master in the forked child; `init_process` is its whole life.
+    `ready` is called once the application is loaded, `alive_fd` reads as ended when
+    the master is gone.
+    """
+
+    multithread: ClassVar[bool] = False  # environ["wsgi.multithread"]
+    batch: ClassVar[int] = 8  # connections accepted in one turn
+    keepalive: ClassVar[float] = 2.0  # seconds, where --keep-alive is not set (Gunicorn's default)
+
+    def __init__(
+        self,
+        *,
+        age: int,
+        ppid: int,
+        listeners: list[socket.socket],
+        cfg: Config,
+        log: logging.Logger,
+        scoreboard: Scoreboard,
+        index: int,
+        ready: Callable[[], None],
+    ) -> None:
+        self.age = age
+        self.ppid = ppid
+        self.pid = 0  # before the fork, as in Gunicorn
+        self.sockets = listeners
+        self.cfg = cfg
+        self.log = log
+        self.scoreboard = scoreboard
+        self.row = scoreboard.row(index)
+        self.alive_fd: int | None = None
+        self.alive = True
+        self.booted = False
+        self.aborted = False
+        self.app: Any = None
+        self._ready = ready
+
+    # -- what a subclass overrides -----------------------------------------------------------
+
+    def setup(self) -> None:
+        """Prepare the process before the application is imported: monkey-patching, for example."""
+
+    def run(self) -> None:
+        """Serve until `accept` ends."""
+        for connection in self.accept():
+            self.serve(connection)
+
+    def waiter(self) -> Waiter:
+        """How streams wait in this worker; blocks the thread unless overridden."""
+        return Waiter()
+
+    def capacity(self) -> int:
+        """Requests that can be served at once."""
+        return 1
+
+    # -- what a subclass calls -----------------------------------------------------------------
+
+    def accept(self) -> Iterator[Stream]:
+        """Connections whose next request is complete, until the worker has stopped."""
+        poll = self.poller.poll
+        while not self.poller.finished:
+            yield from poll(BEAT)
+
+    def serve(self, connection: Stream) -> None:
+        """Run the request that `connection` holds, then give the connection back."""
+        self.poller.give_back(connection, serve_one(connection, self.context))
+
+    # -- the life of the process -----------------------------------------------------------------
+
+    def init_process(self) -> None:
+        """Boot, serve, stop. Returns when all is over; raises what made booting fail."""
+        self.pid = os.getpid()
+        self.setup()
+        self.app = self.load()
+        self.open()
+        self.handle_signals()
+        self.call_hook(self.cfg.post_worker_init)
+        self.booted = True
+        self.row[cells.STATE] = cells.SERVING
+        self._ready()
+        try:
+            self.run()
+        finally:
+            self.alive = False
+            self.context.idle_now()
+
+    def load(self) -> Any:
+        """The application; the preloaded one where there is one."""
+        return self.app if self.app is not None else load(self.cfg.wsgi_app)
+
+    @property
+    def wsgi(self) -> Any:
+        """The application, by Gunicorn's name for it."""
+        return self.app
+
+    @property
+    def nr(self) -> int:
+        """Requests served so far, the ones in flight included."""
+        return self.context.requests if self.booted else 0
+
+    def open(self) -> None:
+        """Make the poller and the context: from here on connections are accepted."""
+        cfg = self.cfg
+        self.poller = Poller(
+            self.terms(), self.sockets, self.log, limit=cfg.worker_connections, batch=self.batch, row=self.row.cells
+        )
+        self.context = Context(
+            self.app,
+            self.poller,
+            cfg,
+            self.log,
+            worker=self,
+            row=self.row,
+            access=None,
+            forwarded=None,
+            multithread=self.multithread,
+            multiprocess=self.scoreboard.workers > 1,
+        )
+        self.row[cells.CAPACITY] = self.capacity()
+        if cfg.max_requests:
+            self.context.recycle_after = cfg.max_requests + random.randint(0, cfg.max_requests_jitter)
+        if self.alive_fd is not None:
+            self.poller.watch(self.alive_fd, self.orphaned)
+
+    def terms(self) -> Terms:
+        cfg = self.cfg
+        limits = Limits(
+            request_line=cfg.limit_request_line,
+            fields=cfg.limit_request_fields,
+            field_size=cfg.limit_request_field_size,
+            body=cfg.limit_request_body,
+        )
+        return Terms(
+            limits,
+            header_timeout=cfg.header_timeout,
+            keepalive=self.keepalive if cfg.keepalive is None else cfg.keepalive,
+            body_timeout=cfg.body_timeout,
+            write_timeout=cfg.write_timeout,
+            body_min_rate=cfg.body_min_rate,
+            body_buffer=cfg.body_buffer,
+            waiter=self.waiter(),
+        )
+
+    def call_hook(self, hook: Callable[[Worker], object] | None) -> None:
+        """Call one of Gunicorn's server hooks of a worker, where it is set."""
+        if hook is not None:
+            hook(self)
+
+    # -- signals and the end ------------------------------------------------------------------------
+
+    def handle_signals(self) -> None:
+        """Gunicorn's signals of a worker."""
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        signal.signal(signal.SIGINT, self.handle_quit)
+        signal.signal(signal.SIGQUIT, self.handle_quit)
+        signal.signal(signal.SIGUSR1, self.handle_usr1)
+        signal.signal(signal.SIGABRT, self.handle_abort)
+        for ignored in (signal.SIGWINCH, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_IGN)
+        signal.set_wakeup_fd(self.poller.wake_write, warn_on_full_buffer=False)
+
+    def handle_exit(self, number: int, frame: FrameType | None) -> None:
+        self.stop()
+
+    def handle_quit(self, number: int, frame: FrameType | None) -> None:
+        self.alive = False
+        self.call_hook(self.cfg.worker_int)
+        self.stop(0)
+        sys.exit(0)
+
+    def handle_usr1(self, number: int, frame: FrameType | None) -> None:
+        self.context.reopen_logs()
+
+    def handle_abort(self, number: int, frame: FrameType | None) -> None:
+        self.alive = False
+        self.aborted = True
+        self.call_hook(self.cfg.worker_abort)
+        sys.exit(1)
+
+    def stop(self, grace: float | None = None) -> None:
+        """Accept no more, finish what runs, then let `accept` end. `grace` in seconds."""
+        self.alive = False
+        self.row[cells.STATE] = cells.STOPPING
+        self.context.stopping = True
+        self.poller.ask_stop(self.cfg.graceful_timeout if grace is None else grace, self.scoreboard.stopping)
+
+    def orphaned(self) -> None:
+        """The master is gone without a word: leave soon, so that the port is free."""
+        if self.alive_fd is not None:
+            self.poller.unwatch(self.alive_fd)
+        self.log.warning("the master is gone: leaving")
+        self.stop(ORPHAN_GRACE)
