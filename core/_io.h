@@ -221,6 +221,18 @@ static inline int canter_close_hard(int fd) {
     return close(fd);
 }
 
+/* Milliseconds since the peer's last data came in, where the system tells (tcpi_last_data_recv); else 0. */
+static inline int64_t canter_silent_ms(int fd) {
+#if defined(__linux__) && defined(TCP_INFO)
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0) return info.tcpi_last_data_recv;
+#else
+    (void)fd;
+#endif
+    return 0;
+}
+
 /* Has the peer closed or reset? 2: reset, 1: finished sending, 0: no. */
 static inline int canter_peer_left(int fd) {
     char one;

@@ -25,6 +25,7 @@ cdef class Job:
     cdef readonly Response response
     cdef Claim claimed
     cdef readonly int64_t started_at
+    cdef readonly bint overruled                 # the watchdog has spoken
     cdef readonly int64_t deadline               # 0: none
     cdef readonly unsigned long thread
     cdef readonly object runner                  # the greenlet or task, where there is one
@@ -71,8 +72,12 @@ cdef class Context(Host):
     cdef Job ring
     cdef dict bases
     cdef dict shared_base
-    cdef object forwarded
-    cdef tuple forward_keys
+    cdef object proxies
+    cdef bint always_read
+    cdef object runner_of
+    cdef uint64_t **siblings
+    cdef list sibling_rows
+    cdef Py_ssize_t sibling_count, capacity
     cdef bytes _stamp
     cdef long _stamp_second
     cdef str server
@@ -91,6 +96,7 @@ cdef class Context(Host):
     cdef bytes stamp(self)
     cdef dict base_of(self, Site site)
     cdef dict environ(self, Stream stream)
+    cdef object said_by_proxy(self, Stream stream)
     cdef int describe(self, Slot *slot, Job job) except -1
     cdef int call_post_request(self, Job job, object environ) except -1
     cdef int warn_dropped(self, Response response) except -1

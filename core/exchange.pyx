@@ -21,19 +21,18 @@ is freed when it ends, without the collector.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_Copy
 from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from libc.time cimport time
 
-from canter.gateway.wsgi cimport EMPTY, FileWrapper, Input, open_input
+from canter.gateway.wsgi cimport EMPTY, FileWrapper, open_input
 from canter.http._http1 cimport Request
 from canter.http._response cimport Response, interim, refusal
 from canter.io cimport canter_now
-from canter.poller cimport CLOSE, CUT, DETACHED, KEEP_ALIVE, Host, Poller
-from canter.stream cimport BUSY, SECOND, Site, Stream, Terms
+from canter.poller cimport CLOSE, CUT, KEEP_ALIVE, Host, Poller
+from canter.stream cimport BUSY, SECOND, Site, Stream
 
 import os
 import socket
@@ -41,8 +40,9 @@ import stat as stat_module
 from email.utils import formatdate
 
 from canter import __version__, scoreboard
-from canter.errors import ClientDisconnected, DeadlineExceeded, Overloaded, ProtocolError, ResponseError
+from canter.errors import BadRequest, ClientDisconnected, DeadlineExceeded, Overloaded, ProtocolError, ResponseError
 from canter.gateway.wsgi import ErrorStream
+from canter.http.forwarded import Proxies
 
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident()
@@ -65,6 +65,9 @@ cdef Py_ssize_t TIMEOUTS = scoreboard.TIMEOUTS
 cdef Py_ssize_t UNSEEN = scoreboard.UNSEEN
 cdef Py_ssize_t RECYCLE = scoreboard.RECYCLE
 cdef uint64_t RECYCLE_REQUESTS = scoreboard.RECYCLE_REQUESTS
+cdef Py_ssize_t STATE = scoreboard.STATE
+cdef Py_ssize_t CAPACITY = scoreboard.CAPACITY
+cdef uint64_t SERVING = scoreboard.SERVING
 cdef Py_ssize_t START = scoreboard.START
 cdef Py_ssize_t THREAD = scoreboard.THREAD
 cdef Py_ssize_t SEQ = scoreboard.SEQ
@@ -85,16 +88,19 @@ cdef Py_ssize_t PATH_SIZE = scoreboard.PATH_SIZE
 cdef class Context(Host):
     """One a worker: the application, what is granted, and what is counted.
 
-    `row` is the worker's row on the scoreboard, or None. `access` is an AccessLog or
+    `deadline_of` gives the seconds (0: none) that a path may take, `runner_of` the
+    greenlet or task that runs now. `row` is the worker's row on the scoreboard, or None. `access` is an AccessLog or
     None. `worker` is handed to hooks.
     """
 
     def __cinit__(self):
         self.slots = NULL
         self.free_slots = NULL
+        self.siblings = NULL
 
     def __init__(self, object app, Poller poller, object cfg, object log, *, object worker=None,
-                 object row=None, object access=None, object forwarded=None,
+                 object row=None, object access=None,
+                 object deadline_of=None, object runner_of=None,
                  bint multithread=False, bint multiprocess=True):
         self.app = app
         self.poller = poller
@@ -103,13 +109,14 @@ cdef class Context(Host):
         self.log = log
         self.worker = worker
         self.access = access
-        self.forwarded = forwarded
-        self.forward_keys = tuple(forwarded.keys) if forwarded is not None else ()
+        self.proxies = Proxies(cfg.forwarded_allow_ips, cfg.forwarder_headers, cfg.secure_scheme_headers)
+        self.always_read = self.proxies.always
         self.server = "canter" if cfg.server_header else None
         self.pre_request = cfg.pre_request
         self.post_request = cfg.post_request
         self.request_ns = <int64_t>(cfg.request_timeout * 1e9)
-        self.deadline_of = None
+        self.deadline_of = deadline_of
+        self.runner_of = runner_of
         self.queue_ns = <int64_t>(cfg.queue_timeout * 1e9)
         self.warned = set()
         self.ring = Job.__new__(Job)
@@ -131,6 +138,7 @@ cdef class Context(Host):
         poller.host = self
 
     def __dealloc__(self):
+        free(self.siblings)
         free(self.slots)
         free(self.free_slots)
 
@@ -160,6 +168,19 @@ cdef class Context(Host):
         self.free_count = self.slot_count
         return 0
 
+    def know_siblings(self, rows, Py_ssize_t capacity):
+        """`rows`: the other workers' rows on the scoreboard; `capacity`: requests served at once here."""
+        cdef uint64_t[::1] cells
+        self.capacity = capacity
+        self.sibling_rows = [row.cells for row in rows]
+        self.siblings = <uint64_t **>calloc(max(len(self.sibling_rows), 1), sizeof(uint64_t *))
+        if self.siblings == NULL:
+            raise MemoryError()
+        for view in self.sibling_rows:
+            cells = view
+            self.siblings[self.sibling_count] = &cells[0]
+            self.sibling_count += 1
+
     # -- what a request starts from ---------------------------------------------------------
 
     cdef bytes stamp(self):
@@ -185,11 +206,17 @@ cdef class Context(Host):
         environ["REMOTE_ADDR"] = stream.host()
         if not stream.site.local:
             environ["REMOTE_PORT"] = stream._port
-        for key in self.forward_keys:
-            if key in environ:
-                self.forwarded.apply(environ, stream)
-                break
+        if stream.request.forwarded or self.always_read:
+            said = self.said_by_proxy(stream)
+            if said is not None:
+                apply_forwarded(environ, said)
         return environ
+
+    cdef object said_by_proxy(self, Stream stream):
+        """What a trusted peer says of the client (a Forwarded), or None. Raises BadRequest."""
+        if stream.trusted < 0:
+            stream.trusted = self.proxies.trusts(stream.host())
+        return self.proxies.read(stream.request.raw_headers(True)) if stream.trusted else None
 
     # -- the life of a job --------------------------------------------------------------------
 
@@ -245,11 +272,23 @@ cdef class Context(Host):
             self.free_slots[self.free_count] = job.slot
             self.free_count += 1
             job.slot = -1
+        self.poller.ungate()
         if self.recycle_after and <long long>self.cells[REQUESTS] >= self.recycle_after:
             self.recycle_after = 0
             if self.cells[RECYCLE] == 0:
                 self.cells[RECYCLE] = RECYCLE_REQUESTS
         return 0
+
+    def overdue(self):
+        """The requests whose deadline has passed, but for those that were told so already."""
+        cdef int64_t now = canter_now()
+        return [job for job in self.jobs()
+                if (<Job>job).deadline and now >= (<Job>job).deadline and (<Job>job).claimed != WATCHDOG
+                and not (<Job>job).overruled]
+
+    def hopeless(self):
+        """Whether nothing is in flight but requests whose deadline has passed."""
+        return self.running > 0 and all((<Job>job).overruled for job in self.jobs())
 
     def jobs(self):
         """The requests in flight, the oldest first."""
@@ -299,6 +338,19 @@ cdef class Context(Host):
         self.log.reopen()
         if self.access is not None:
             self.access.reopen()
+
+    cdef bint full(self) except -1:
+        """Every slot is busy here, while a sibling has a free one: new connections are its."""
+        cdef Py_ssize_t i
+        if self.running < self.capacity:
+            return False
+        for i in range(self.sibling_count):
+            if self.siblings[i][STATE] == SERVING and self.siblings[i][BUSY_CELL] < self.siblings[i][CAPACITY]:
+                return True
+        return False
+
+    cdef int64_t patience(self) noexcept:
+        return self.queue_ns
 
     cdef bint too_late(self, Stream stream) except -1:
         """Is a request that waited in the queue not worth running any more?
@@ -355,6 +407,23 @@ cdef class Context(Host):
         return 0
 
 
+cdef int apply_forwarded(dict environ, object said) except -1:
+    """Let a trusted proxy's word stand in the environ."""
+    environ.update(said.fields)
+    if said.scheme is not None:
+        environ["wsgi.url_scheme"] = said.scheme
+    if said.client is not None:
+        environ["REMOTE_ADDR"] = said.client[0]
+        environ["REMOTE_PORT"] = str(said.client[1] or "")
+    if said.script_name:
+        path = environ["PATH_INFO"]
+        if not path.startswith(said.script_name):
+            raise BadRequest(f"the path {path!r} is not below the SCRIPT_NAME {said.script_name!r} of the proxy")
+        environ["SCRIPT_NAME"] = said.script_name
+        environ["PATH_INFO"] = path[len(said.script_name):]
+    return 0
+
+
 class InternalServerError(ProtocolError):
     status = 500
     reason = "Internal Server Error"
@@ -398,7 +467,10 @@ cdef class Job:
         cdef int64_t span = self.context.request_ns
         if self.context.deadline_of is not None:
             span = <int64_t>(self.context.deadline_of(self.request.path) * 1e9)
-        self.deadline = self.started_at + span if span else 0
+        if span:
+            self.deadline = self.started_at + span
+            if self.context.runner_of is not None:
+                self.runner = self.context.runner_of()
         return 0
 
     cdef int shut(self, object environ) except -1:
@@ -426,7 +498,7 @@ cdef class Job:
 
     cdef int hold_claim(self) except -1:
         """The application is about to write: it must be the one who may."""
-        if not self.claim(APPLICATION):
+        if self.overruled or not self.claim(APPLICATION):
             raise ClientDisconnected("the request's deadline has passed and the client was told")
         return 0
 
@@ -438,6 +510,7 @@ cdef class Job:
         """
         cdef bint mine = self.claim(WATCHDOG)
         cdef bytes answer
+        self.overruled = True
         self.context.cells[TIMEOUTS] += 1
         if mine:
             answer = refusal(DeadlineExceeded.status, DeadlineExceeded.reason, self.context.stamp())
@@ -598,7 +671,7 @@ cdef class Exchange(Job):
         self.stream.send(head)
         count = self.response.allow(size - at)
         if count > 0:
-            framing = self.response.chunk_head(count)   # a length is known, so this is empty
+            self.response.chunk_head(count)             # a length is known, so nothing goes before it
             self.stream.finish_file(fd, at, count)
         self.response.end()
         return self.check_length()
@@ -626,7 +699,7 @@ cdef class Exchange(Job):
 
     cdef int settle(self) except -1:
         """What becomes of the connection after an answer that went well."""
-        if self.claimed == WATCHDOG:
+        if self.overruled:
             return CUT
         if not self.response.keep_alive:
             return CLOSE

@@ -45,6 +45,7 @@ cdef extern from "_io.h" nogil:
     ssize_t canter_send_two(int fd, const char *a, size_t an, const char *b, size_t bn)
     int canter_close_hard(int fd)
     int canter_peer_left(int fd)
+    int64_t canter_silent_ms(int fd)
 
     uint16_t ntohs(uint16_t value)
     const char *inet_ntop(int family, const void *source, char *out, socklen_t size)

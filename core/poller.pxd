@@ -12,6 +12,8 @@ cdef enum Next:
 cdef class Host:
     cdef int refuse(self, Stream stream, object error) except -1
     cdef int idle(self) except -1
+    cdef bint full(self) except -1
+    cdef int64_t patience(self) noexcept
 
 
 cdef class Watch:
@@ -35,6 +37,7 @@ cdef class Poller:
     cdef bint listening, emptying
     cdef public bint peek                        # look without waiting first: others want the GIL
     cdef tuple asked_stop
+    cdef bint gated                              # not listening because a sibling should
     cdef int64_t resume_at                       # accept again then; 0: not paused
     cdef int64_t pause_ns
     cdef int64_t stop_at                         # everything must be over then; 0: not stopping
@@ -63,6 +66,7 @@ cdef class Poller:
     cdef int unlisten(self) except -1
     cdef int pause(self, int64_t span) except -1
     cdef int resume(self) except -1
+    cdef int ungate(self) except -1
     cdef int accept_failed(self, int code) except -1
     cdef bint holds_back(self, Stream stream) noexcept
     cdef int part(self, Stream stream) except -1

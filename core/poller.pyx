@@ -58,6 +58,7 @@ from canter.io cimport (
     canter_event,
     canter_now,
     canter_poll_new,
+    canter_silent_ms,
     canter_unwatch,
     canter_wait,
     canter_watch_level,
@@ -96,6 +97,7 @@ cdef enum:
 
 cdef int64_t LINGER_NS = 2 * SECOND            # as Apache's lingering close
 cdef int64_t STOP_IDLE_NS = 2 * SECOND         # a stopping worker keeps idle connections no longer
+cdef int64_t GATE_NS = SECOND // 50             # a full worker looks again after this
 cdef int64_t PAUSE_MIN_NS = SECOND // 10
 cdef int64_t PAUSE_MAX_NS = SECOND
 
@@ -111,6 +113,15 @@ cdef class Host:
 
     cdef int idle(self) except -1:
         """Nothing is ready, the poller is about to wait: the moment for what can wait, too."""
+        return 0
+
+
+    cdef bint full(self) except -1:
+        """Should a sibling take new connections instead?"""
+        return False
+
+    cdef int64_t patience(self) noexcept:
+        """How long, in ns, a request may wait before it is served; 0: for ever."""
         return 0
 
 
@@ -339,8 +350,15 @@ cdef class Poller:
 
     cdef int resume(self) except -1:
         self.resume_at = 0
+        self.gated = False
         if not self.listening and not self.stop_at:
             self.listen()
+        return 0
+
+    cdef int ungate(self) except -1:
+        """There is room again in a worker that was full."""
+        if self.gated:
+            self.resume()
         return 0
 
     cdef int accept_some(self, object listener) except -1:
@@ -349,6 +367,9 @@ cdef class Poller:
         cdef socklen_t size
         cdef Py_ssize_t left = self.batch
         while left > 0 or self.emptying:
+            if not self.emptying and self.host.full():
+                self.gated = True
+                return self.pause(GATE_NS)
             if self.count >= self.limit and not self.evict():
                 return 0 if self.emptying else self.pause(0)
             stream = Stream.__new__(Stream)
@@ -390,7 +411,11 @@ cdef class Poller:
         self.connections[0] = self.count
         self.accepted[0] += 1
         self.place(stream, HEAD)
-        return self.receive(stream)
+        self.receive(stream)
+        if stream.state == QUEUED and self.host.patience():
+            # It waited in the accept queue, too: since its last octet came in.
+            stream.queued_at -= canter_silent_ms(stream.fd) * 1_000_000
+        return 0
 
     cdef bint evict(self) except -1:
         """Close the connection that loses least: idle, else without a whole request. False: none such."""

@@ -28,6 +28,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from canter import deadlines
 from canter import scoreboard as cells
 from canter.exchange import Context, serve_one
 from canter.gateway.loader import load
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from canter.config import Config
+    from canter.exchange import Job
     from canter.scoreboard import Scoreboard
     from canter.stream import Stream
 
@@ -80,6 +82,7 @@ class Worker:
         self.cfg = cfg
         self.log = log
         self.scoreboard = scoreboard
+        self.index = index
         self.row = scoreboard.row(index)
         self.alive_fd: int | None = None
         self.alive = True
@@ -106,6 +109,21 @@ class Worker:
         """Requests that can be served at once."""
         return 1
 
+    def runner(self) -> object:
+        """The greenlet or task that runs now, for `interrupt`; None in a thread."""
+        return None
+
+    def interrupt(self, job: Job) -> bool:
+        """Cancel the greenlet or task of a request whose deadline has passed; called from another thread.
+
+        False: it can't be cancelled, so the worker has itself replaced.
+        """
+        return False
+
+    def stack_of(self, job: Job) -> FrameType | list[FrameType] | None:
+        """Where the request's thread, greenlet or task is now."""
+        return deadlines.thread_stack(job)
+
     # -- what a subclass calls -----------------------------------------------------------------
 
     def accept(self) -> Iterator[Stream]:
@@ -128,6 +146,8 @@ class Worker:
         self.open()
         self.handle_signals()
         self.call_hook(self.cfg.post_worker_init)
+        if self.cfg.request_timeout or self.cfg.request_timeout_paths:
+            deadlines.watch(self)
         self.booted = True
         self.row[cells.STATE] = cells.SERVING
         self._ready()
@@ -165,15 +185,23 @@ class Worker:
             worker=self,
             row=self.row,
             access=None,
-            forwarded=None,
+            deadline_of=self.deadline_of(),
+            runner_of=self.runner,
             multithread=self.multithread,
             multiprocess=self.scoreboard.workers > 1,
         )
+        siblings = [row for index, row in enumerate(self.scoreboard.rows()) if index != self.index]
+        self.context.know_siblings(siblings, self.capacity())
         self.row[cells.CAPACITY] = self.capacity()
         if cfg.max_requests:
             self.context.recycle_after = cfg.max_requests + random.randint(0, cfg.max_requests_jitter)
         if self.alive_fd is not None:
             self.poller.watch(self.alive_fd, self.orphaned)
+
+    def deadline_of(self) -> Callable[[str], float] | None:
+        """Seconds that a path may take, where some have a limit of their own."""
+        rules = self.cfg.request_timeout_paths
+        return deadlines.by_path(self.cfg.request_timeout, rules) if rules else None
 
     def terms(self) -> Terms:
         cfg = self.cfg

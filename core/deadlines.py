@@ -1,0 +1,121 @@
+"""Deadlines: a request that takes too long is answered, explained and ended.
+
+`--request-timeout` is uWSGI's harakiri, for one request instead of the worker. A
+native thread of each worker looks at the requests in flight a few times a second; it
+runs while the application blocks, spins in Python or holds a lock, on every worker
+class. For a request that is overdue it
+
+1. speaks in the application's place (`Job.overrule`): a 504 where nothing was sent, else
+   the connection is cut; what the application writes later raises;
+2. logs the request and the stack of *its* thread, greenlet or task;
+3. has the worker interrupt it: greenlets and tasks are cancelled. A thread can't be, so
+   the worker asks to be replaced, and serves on until its successor is ready.
+
+A stopping worker in which only such requests are left does not wait for them.
+
+The thread is started with what this module found when it was imported: that is before
+gevent or eventlet patch anything, so it is a real thread under them, too.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from _thread import start_new_thread
+from fnmatch import fnmatchcase
+from os import _exit
+from time import monotonic_ns, sleep
+from typing import TYPE_CHECKING, Protocol
+
+from canter import scoreboard as cells
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterable
+    from types import FrameType
+
+    from canter.exchange import Context, Job
+    from canter.scoreboard import Row
+
+INTERVAL = 0.1  # seconds between two looks
+
+
+class Interrupting(Protocol):
+    """What the watchdog asks of its worker."""
+
+    alive: bool
+    log: logging.Logger
+    row: Row
+    context: Context
+
+    def interrupt(self, job: Job) -> bool:
+        """Cancel the greenlet or task of a request; False where that can't be done."""
+
+    def stack_of(self, job: Job) -> FrameType | list[FrameType] | None:
+        """Where the request's thread, greenlet or task is now."""
+
+
+def by_path(default: float, rules: Iterable[tuple[str, float]]) -> Callable[[str], float]:
+    """Seconds that a path may take: the first pattern of `rules` that fits it, else `default`; 0: no limit."""
+
+    def seconds(path: str) -> float:
+        for pattern, limit in rules:
+            if fnmatchcase(path, pattern):
+                return limit
+        return default
+
+    return seconds
+
+
+def watch(worker: Interrupting) -> None:
+    """Start the watchdog of this worker."""
+    start_new_thread(_watch, (worker,))
+
+
+def _watch(worker: Interrupting) -> None:
+    context = worker.context
+    while True:
+        sleep(INTERVAL)
+        for job in context.overdue():
+            _end(worker, job)
+        if not worker.alive and context.hopeless():
+            worker.log.warning("leaving without %d hung requests", len(context.jobs()))
+            context.idle_now()
+            _exit(0)
+
+
+def _end(worker: Interrupting, job: Job) -> None:
+    told = job.overrule()
+    worker.log.error(
+        "Request timeout: %s (%s); stack:\n%s",
+        describe(job),
+        "answered with 504" if told else "cut",
+        format_stack(worker.stack_of(job)),
+    )
+    if worker.interrupt(job):
+        return
+    if worker.row[cells.RECYCLE] == 0:
+        worker.row[cells.RECYCLE] = cells.RECYCLE_DEADLINE
+        worker.log.warning("The hung request can't be interrupted: this worker asks to be replaced")
+
+
+def describe(job: Job) -> str:
+    """The request, its age, its peer and its id, for a log line."""
+    age = (monotonic_ns() - job.started_at) / 1e9
+    request_id = (job.request.field(b"x-request-id") or b"-").decode("latin-1")
+    return f"{job.request.request_line} after {age:.3f} s from {job.stream.name}, id {request_id}"
+
+
+def format_stack(found: FrameType | list[FrameType] | None) -> str:
+    """A stack as the interpreter prints it, the innermost call last."""
+    if found is None:
+        return "  (not running Python code)"
+    frames = found if isinstance(found, list) else None
+    if frames is not None:
+        return "".join("".join(traceback.format_stack(frame, limit=1)) for frame in frames).rstrip()
+    return "".join(traceback.format_stack(found)).rstrip()
+
+
+def thread_stack(job: Job) -> FrameType | None:
+    """Where the thread of a request is now."""
+    return sys._current_frames().get(job.thread)
