@@ -69,7 +69,7 @@ clean:
 # $(VENV)/.has-EXTRA: Canter is installed in the environment, editable, with that
 # extra of pyproject.toml; done again whenever that file changes.
 $(VENV)/.has-%: $(VENV)/.has-build pyproject.toml setup.py
-	@echo "Installing what '$*' needs into $(VENV) ..."
+	@echo "Installing what '$*' needs into $(VENV); compiling takes a minute or two the first time ..."
 	@$(PIP) install --no-build-isolation --editable '.[$*]'
 	@touch $@
 
