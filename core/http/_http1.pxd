@@ -59,11 +59,13 @@ cdef class Request:
     cpdef dict environ(self, dict base)
     cpdef dict scope(self, dict base)
     cpdef bytes field(self, bytes name)
+    # The octets of the last field of that lower-case name, which live as long as the request; NULL: none.
+    cdef const unsigned char *find(self, const unsigned char *lower, Py_ssize_t size, Py_ssize_t *found) noexcept
+    cdef bytes decoded_path(self)
 
     cdef int add(self, Field *line) except -1
     cdef str text(self, uint32_t at, uint32_t size)
     cdef bytes octets(self, uint32_t at, uint32_t size)
-    cdef bytes decoded_path(self)
     cdef int add_path(self, dict environ) except -1
 
 

@@ -824,6 +824,15 @@ cdef class Request:
                 found = value if found is None else found + b", " + value
         return found
 
+    cdef const octet *find(self, const octet *lower, Py_ssize_t size, Py_ssize_t *found) noexcept:
+        cdef const octet *head = <const octet *>PyBytes_AS_STRING(self.head)
+        cdef Py_ssize_t i
+        for i in range(self.count - 1, -1, -1):
+            if self.lines[i].name_size == <size_t>size and same_name(head + self.lines[i].name, lower, size):
+                found[0] = self.lines[i].value_size
+                return head + self.lines[i].value
+        return NULL
+
     @property
     def target(self):
         """The target as it stands on the request line."""

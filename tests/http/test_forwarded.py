@@ -145,8 +145,8 @@ class TestClient:
         assert read(b"Forwarded: " + value, by=proxies("10.0.0.0/8")).client == client
 
     @pytest.mark.parametrize("value", [
-        b'for="6.6.6.6, for=203.0.113.9', b"nonsense", b"for = 203.0.113.9", b'for="a\\"b"', b"a=b;for=1;for=2",
-        b'for="1.2.3.4"x',
+        b'for="6.6.6.6, for=203.0.113.9', b"nonsense", b"for = 203.0.113.9",
+        b"a=b;for=1;for=2", b'for="1.2.3.4"x',
     ])  # fmt: skip
     def test_forwarded_that_is_refused(self, value: bytes) -> None:
         with pytest.raises(BadRequest, match="Forwarded"):
