@@ -3,8 +3,8 @@
 
 **Strategy.** The format is compiled once into a list of ops. `add` runs them over
 memory of its own and appends the whole line to one buffer; values come straight from
-the octets of the request's head, so the usual line makes no Python object. `flush` writes the buffer, which workers call when they have
-nothing better to do, or when they are about to wait.
+the octets of the request's head, so the usual line makes no Python object. `flush`
+writes the buffer; workers call it when they are about to wait.
 
 **Promises.** Nothing here raises into a request. Nothing waits: a pipe, a socket or
 a terminal is asked first, and given no more than it takes at once. What can't be
@@ -25,8 +25,6 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcpy, memmove
 from libc.time cimport time, time_t
 from posix.unistd cimport getpid, write
-
-cimport cython
 
 from canter.http._http1 cimport Request
 
