@@ -63,6 +63,7 @@ cdef class Crew:
         self.context = context
         self.poller = context.poller
         self.poller.peek = True
+        self.poller.wakes = False                   # serve() takes what give_back finds
         self.threads = threads
         self.done = done
         self.beat = beat
@@ -89,6 +90,8 @@ cdef class Crew:
             self.rouse()
         try:
             self.poller.give_back(stream, serve_one(stream, self.context))
+            if self.poller.ready:
+                self.queue.extend(self.poller.take())
         finally:
             self.serving -= 1
             self.awake += 1

@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t, uint64_t
 from canter.gateway.wsgi cimport Input
 from canter.http._http1 cimport Request
 from canter.http._response cimport Response
+from canter.observe.access cimport AccessLog
 from canter.poller cimport Host, Poller
 from canter.stream cimport Site, Stream, Terms
 
@@ -66,7 +67,7 @@ cdef class Context(Host):
     cdef readonly Terms terms
     cdef readonly Poller poller
     cdef public bint stopping
-    cdef readonly object access
+    cdef readonly AccessLog access
     cdef readonly Py_ssize_t running             # requests in flight
     cdef public object pre_request, post_request
     cdef Job ring

@@ -31,6 +31,7 @@ from canter.gateway.wsgi cimport EMPTY, FileWrapper, open_input
 from canter.http._http1 cimport Request
 from canter.http._response cimport Response, interim, refusal
 from canter.io cimport canter_now
+from canter.observe.access cimport AccessLog
 from canter.poller cimport CLOSE, CUT, KEEP_ALIVE, Host, Poller
 from canter.stream cimport BUSY, SECOND, Site, Stream
 
@@ -99,7 +100,7 @@ cdef class Context(Host):
         self.siblings = NULL
 
     def __init__(self, object app, Poller poller, object cfg, object log, *, object worker=None,
-                 object row=None, object access=None,
+                 object row=None, AccessLog access=None,
                  object deadline_of=None, object runner_of=None,
                  bint multithread=False, bint multiprocess=True):
         self.app = app
@@ -321,7 +322,7 @@ cdef class Context(Host):
         except ClientDisconnected:
             pass
         if self.access is not None:
-            self.access.add(stream.request, stream.peer, error.status, len(answer), 0, None, None)
+            self.access.add(stream.request, stream.host(), error.status, PyBytes_GET_SIZE(answer), 0, None, None)
         return 0
 
     cdef int idle(self) except -1:
@@ -363,7 +364,7 @@ cdef class Context(Host):
             self.log.info("499 %s: its client left while it was queued for %.3f s",
                           stream.request.request_line, waited / 1e9)
             if self.access is not None:
-                self.access.add(stream.request, stream.peer, 499, 0, waited, None, None)
+                self.access.add(stream.request, stream.host(), 499, 0, waited, None, None)
             stream.gone = True
             return True
         if self.queue_ns and waited > self.queue_ns:
@@ -486,8 +487,8 @@ cdef class Job:
             context.warn_dropped(self.response)
         if context.access is not None:
             took = canter_now() - self.started_at
-            context.access.add(self.request, self.stream.peer, status or 499, self.response.sent, took,
-                               environ, self.headers)
+            peer = self.stream.host() if environ is None else (<dict>environ).get("REMOTE_ADDR")
+            context.access.add(self.request, peer, status or 499, self.response.sent, took, environ, self.headers)
         return 0
 
     cdef bint claim(self, Claim who) noexcept:

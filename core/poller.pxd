@@ -35,6 +35,8 @@ cdef class Poller:
     cdef Node[8] lists                           # one a State
     cdef list ready, graveyard
     cdef bint listening, emptying
+    cdef public bint wakes                       # a stream that gets ready outside of poll wakes it
+    cdef bint inside                             # within poll
     cdef public bint peek                        # look without waiting first: others want the GIL
     cdef tuple asked_stop
     cdef bint gated                              # not listening because a sibling should
@@ -49,6 +51,7 @@ cdef class Poller:
     cdef object log
 
     cpdef list poll(self, double timeout)
+    cdef list take(self)
     cpdef int give_back(self, Stream stream, int then) except -1
     cdef int dispatch(self, int timeout_ms) except -1
     cdef int accept_some(self, object site) except -1

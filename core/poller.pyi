@@ -21,6 +21,7 @@ class Poller:
     wake_write: int
     now: int
     peek: bool
+    wakes: bool
     def __init__(
         self,
         terms: Terms,

@@ -157,6 +157,7 @@ cdef class Poller:
         self.watches = []
         self.sites = [Site(sock) for sock in listeners]
         self.now = canter_now()
+        self.wakes = True
         self.set = canter_poll_new()
         if self.set < 0:
             raise OSError(errno, strerror(errno).decode())
@@ -197,8 +198,8 @@ cdef class Poller:
 
     cpdef list poll(self, double timeout):
         """Streams whose next request is complete, waiting up to `timeout` seconds for the first."""
-        cdef list ready
         cdef int64_t limit
+        self.inside = True
         if self.asked_stop is not None and not self.stop_at:
             self.stop(*self.asked_stop)
         if self.peek or self.ready or timeout <= 0:
@@ -209,7 +210,12 @@ cdef class Poller:
             limit = min(<int64_t>(timeout * 1e9), max(self.next_deadline() - self.now, 0))
             self.dispatch(<int>min((limit + 999_999) // 1_000_000, 60_000))
         self.expire()
-        ready = self.ready
+        self.inside = False
+        return self.take()
+
+    cdef list take(self):
+        """The streams that are ready now."""
+        cdef list ready = self.ready
         self.ready = []
         return ready
 
@@ -532,6 +538,8 @@ cdef class Poller:
         self.place(stream, QUEUED)
         stream.queued_at = self.now
         self.ready.append(stream)
+        if self.wakes and not self.inside:          # found by give_back, while somebody may be waiting
+            self.wake()
         return 0
 
     cdef int refuse(self, Stream stream, object error) except -1:
@@ -606,6 +614,8 @@ cdef class Poller:
         self.connections[0] = self.count
         self.graveyard.append(stream)
         Py_DECREF(stream)
+        if self.count == 0 and self.stop_at and not self.inside:
+            self.wake()                             # that was the last
         if not self.listening and not self.resume_at:
             self.resume()
         return 0

@@ -33,6 +33,7 @@ from canter import scoreboard as cells
 from canter.exchange import Context, serve_one
 from canter.gateway.loader import load
 from canter.http._http1 import Limits
+from canter.observe.access import AccessLog
 from canter.poller import Poller
 from canter.stream import Terms, Waiter
 
@@ -184,7 +185,7 @@ class Worker:
             self.log,
             worker=self,
             row=self.row,
-            access=None,
+            access=self.open_access_log(),
             deadline_of=self.deadline_of(),
             runner_of=self.runner,
             multithread=self.multithread,
@@ -197,6 +198,11 @@ class Worker:
             self.context.recycle_after = cfg.max_requests + random.randint(0, cfg.max_requests_jitter)
         if self.alive_fd is not None:
             self.poller.watch(self.alive_fd, self.orphaned)
+
+    def open_access_log(self) -> AccessLog | None:
+        """The access log, where one is asked for."""
+        cfg = self.cfg
+        return AccessLog(cfg.accesslog, cfg.access_log_format, self.log.error) if cfg.accesslog else None
 
     def deadline_of(self) -> Callable[[str], float] | None:
         """Seconds that a path may take, where some have a limit of their own."""

@@ -19,3 +19,7 @@ class SyncWorker(Worker):
 
     batch: ClassVar[int] = 1
     keepalive: ClassVar[float] = 0.0
+
+    def run(self) -> None:
+        self.poller.wakes = False  # who gives back is who polls next
+        super().run()
