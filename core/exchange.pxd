@@ -5,7 +5,7 @@ from canter.http._http1 cimport Request
 from canter.http._response cimport Response
 from canter.observe.access cimport AccessLog
 from canter.poller cimport Host, Poller
-from canter.stream cimport Site, Stream, Terms
+from canter.stream cimport Owner, Site, Stream, Terms
 
 cdef enum Claim:
     NOBODY
@@ -18,7 +18,7 @@ cdef struct Slot:                                # one request slot of the score
     unsigned char *text
 
 
-cdef class Job:
+cdef class Job(Owner):
     """One request in flight, whichever driver runs it."""
     cdef readonly Context context
     cdef readonly Stream stream
@@ -39,6 +39,12 @@ cdef class Job:
     cdef bint claim(self, Claim who) noexcept
     cdef int hold_claim(self) except -1
     cdef int set_deadline(self) except -1
+    cdef int begin_wsgi(self, object status, object headers, object exc_info) except -1
+    cdef int keep_headers(self, object headers) except -1
+    cdef int must_have_begun(self) except -1
+    cdef int check_length(self) except -1
+    cdef int settle(self) except -1
+    cdef bint drained(self) except -1
 
 
 cdef class Exchange(Job):
@@ -52,11 +58,7 @@ cdef class Exchange(Job):
     cdef int deliver_each(self, object result) except -1
     cdef int emit(self, object data, long long known) except -1
     cdef int end(self) except -1
-    cdef int must_have_begun(self) except -1
     cdef int check_expecting(self) except -1
-    cdef int check_length(self) except -1
-    cdef int settle(self) except -1
-    cdef bint drained(self) except -1
     cdef int recover(self, object error) except -1
     cdef int answer(self, object error) except -1
     cdef int hand_over(self, dict environ) except -1

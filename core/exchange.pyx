@@ -446,7 +446,7 @@ cdef uint64_t put_text(unsigned char *to, Py_ssize_t room, str text) except? 0:
     return put(to, room, PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets))
 
 
-cdef class Job:
+cdef class Job(Owner):
     """One request in flight. `runner` is what a deadline may interrupt: a greenlet or a task."""
 
     cdef int open(self, Context context, Stream stream) except -1:
@@ -523,15 +523,10 @@ cdef class Job:
         self.stream.shut()
         return mine
 
+    # -- the answer, whichever driver sends it --------------------------------------------------
 
-@cython.final
-cdef class Exchange(Job):
-    """A request of a WSGI application, served by blocking calls."""
-
-    # -- what the application calls -----------------------------------------------------------
-
-    def start_response(self, status, headers, exc_info=None):
-        """PEP 3333's start_response."""
+    cdef int begin_wsgi(self, object status, object headers, object exc_info) except -1:
+        """What start_response does (PEP 3333), but for what it returns."""
         if exc_info is not None:
             try:
                 if self.response.started:
@@ -542,8 +537,67 @@ cdef class Exchange(Job):
         elif self.response.begun:
             raise AssertionError("start_response is called a second time without exc_info")
         self.response.begin_wsgi(status, headers)
+        self.keep_headers(headers)
+        return 0
+
+    cdef int keep_headers(self, object headers) except -1:
+        """The access log may want the application's fields."""
         if self.context.access is not None and self.context.access.needs_headers:
             self.headers = list(headers)
+        return 0
+
+    cdef int must_have_begun(self) except -1:
+        if not self.response.begun:
+            raise ResponseError("the application gave a body without calling start_response")
+        return 0
+
+    cdef int check_length(self) except -1:
+        """Say so when the body did not match the application's Content-Length."""
+        if self.response.overrun or self.response.underrun:
+            self.response.keep_alive = False
+            self.context.log.error(
+                "The answer to %s has %s octets than its Content-Length of %d",
+                self.request.request_line, "more" if self.response.overrun else "fewer", self.response.length)
+        return 0
+
+    cdef int settle(self) except -1:
+        """What becomes of the connection after an answer that went well."""
+        if self.overruled:
+            return CUT
+        if not self.response.keep_alive:
+            return CLOSE
+        if not self.stream.http.body_done and not self.drained():
+            return CLOSE
+        return KEEP_ALIVE
+
+    cdef bint drained(self) except -1:
+        """Throw away what is left of the request's body, if it is little and already here."""
+        cdef Py_ssize_t left = DRAIN_LIMIT
+        cdef bytes data
+        try:
+            while left > 0:
+                data = self.stream.http.next_body()
+                if data is None:
+                    if self.stream.try_recv() < 0:
+                        return False
+                elif PyBytes_GET_SIZE(data) == 0:
+                    return True
+                else:
+                    left -= PyBytes_GET_SIZE(data)
+        except (ProtocolError, ClientDisconnected):
+            pass
+        return False
+
+
+@cython.final
+cdef class Exchange(Job):
+    """A request of a WSGI application, served by blocking calls."""
+
+    # -- what the application calls -----------------------------------------------------------
+
+    def start_response(self, status, headers, exc_info=None):
+        """PEP 3333's start_response."""
+        self.begin_wsgi(status, headers, exc_info)
         return self.write
 
     def write(self, data):
@@ -677,54 +731,12 @@ cdef class Exchange(Job):
         self.response.end()
         return self.check_length()
 
-    cdef int must_have_begun(self) except -1:
-        if not self.response.begun:
-            raise ResponseError("the application gave a body without calling start_response")
-        return 0
-
     cdef int check_expecting(self) except -1:
         """A final answer to a client that still waits for its 100 closes the connection."""
         if self.body.expecting:
             self.response.keep_alive = False
             self.body.detach()
         return 0
-
-    cdef int check_length(self) except -1:
-        """Say so when the body did not match the application's Content-Length."""
-        if self.response.overrun or self.response.underrun:
-            self.response.keep_alive = False
-            self.context.log.error(
-                "The answer to %s has %s octets than its Content-Length of %d",
-                self.request.request_line, "more" if self.response.overrun else "fewer", self.response.length)
-        return 0
-
-    cdef int settle(self) except -1:
-        """What becomes of the connection after an answer that went well."""
-        if self.overruled:
-            return CUT
-        if not self.response.keep_alive:
-            return CLOSE
-        if not self.stream.http.body_done and not self.drained():
-            return CLOSE
-        return KEEP_ALIVE
-
-    cdef bint drained(self) except -1:
-        """Throw away what is left of the request's body, if it is little and already here."""
-        cdef Py_ssize_t left = DRAIN_LIMIT
-        cdef bytes data
-        try:
-            while left > 0:
-                data = self.stream.http.next_body()
-                if data is None:
-                    if self.stream.try_recv() < 0:
-                        return False
-                elif PyBytes_GET_SIZE(data) == 0:
-                    return True
-                else:
-                    left -= PyBytes_GET_SIZE(data)
-        except (ProtocolError, ClientDisconnected):
-            pass
-        return False
 
     cdef int hand_over(self, dict environ) except -1:
         """Give a request that wants to change protocols the socket itself (Flask-Sock and the like)."""
