@@ -33,7 +33,8 @@ cdef class Poller:
     cdef int wake_read
     cdef readonly int wake_write
     cdef Node[8] lists                           # one a State
-    cdef list ready, graveyard
+    cdef readonly list ready                     # complete requests that the next `poll` hands out
+    cdef list graveyard
     cdef bint listening, emptying
     cdef public bint wakes                       # a stream that gets ready outside of poll wakes it
     cdef bint inside                             # within poll

@@ -22,6 +22,7 @@ class Poller:
     now: int
     peek: bool
     wakes: bool
+    ready: list[Stream]
     def __init__(
         self,
         terms: Terms,

@@ -94,8 +94,17 @@ class Worker:
 
     # -- what a subclass overrides -----------------------------------------------------------
 
+    @classmethod
+    def patch(cls) -> None:
+        """Monkey-patch, if that is this class's way.
+
+        Called before the application is imported, in the process that imports it: the
+        worker, or with --preload the loader that the workers are forked from; then in
+        each of them, too.
+        """
+
     def setup(self) -> None:
-        """Prepare the process before the application is imported: monkey-patching, for example."""
+        """Prepare the worker's process. `patch` was called, the application is not imported yet."""
 
     def run(self) -> None:
         """Serve until `accept` ends."""
@@ -142,6 +151,7 @@ class Worker:
     def init_process(self) -> None:
         """Boot, serve, stop. Returns when all is over; raises what made booting fail."""
         self.pid = os.getpid()
+        self.patch()
         self.setup()
         self.app = self.load()
         self.open()
