@@ -186,7 +186,12 @@ class Worker:
         """Make the poller and the context: from here on connections are accepted."""
         cfg = self.cfg
         self.poller = Poller(
-            self.terms(), self.sockets, self.log, limit=cfg.worker_connections, batch=self.batch, row=self.row.cells
+            self.terms(),
+            self.sockets,
+            self.log,
+            limit=cfg.worker_connections,
+            batch=self.batch,
+            row=self.row.cells,
         )
         self.context = Context(
             self.app,
