@@ -155,7 +155,7 @@ class Slot:
         self.cells[START] = 0
 
     def request(self) -> InFlight | None:
-        """The request in this slot; None where it is free. Texts are "" while a writer keeps changing them."""
+        """The request in this slot, None where it is free. Texts that never stand still are left out."""
         cells = self.cells
         for _ in range(_READS):
             before = cells[SEQ]

@@ -243,8 +243,7 @@ class Table:
     def next_event(self, now: int) -> int | None:
         """When `plan` may have something to do although nothing happens."""
         times = [] if self.ending else [self.backoff.until, self.crashes.until]
-        for child in self.children.values():
-            times.append(self._next_step(child))
+        times += [self._next_step(child) for child in self.children.values()]
         return min((time for time in times if time > now), default=None)
 
     def gives_up(self) -> bool:
@@ -258,7 +257,8 @@ class Table:
     @property
     def rolling(self) -> bool:
         """Whether a reload is under way."""
-        return self.candidate is not None or any(child.generation != self.generation for child in self.serving)
+        old = (child for child in self.serving if child.generation != self.generation)
+        return self.candidate is not None or any(old)
 
     @property
     def complete(self) -> bool:
@@ -395,9 +395,8 @@ class Table:
 
     def _seated(self, seat: int) -> list[Child]:
         """Who sits there and has not been told to leave, in order of age."""
-        return [
-            child for child in self.children.values() if child.seat == seat and child.phase is not Phase.STOPPING
-        ]
+        stay = (child for child in self.children.values() if child.phase is not Phase.STOPPING)
+        return [child for child in stay if child.seat == seat]
 
     def _taken(self, seat: int, now: int) -> bool:
         """Whether somebody of the current generation (or older) sits there, or has yet to be buried."""

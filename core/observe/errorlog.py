@@ -55,7 +55,7 @@ class Sink(logging.Handler):
     def _render(self, record: logging.LogRecord) -> str:
         try:
             return self.format(record)
-        except Exception as error:  # noqa: BLE001  # a wrong format or a __str__ that raises is not worth a worker
+        except Exception as error:  # a wrong format or a __str__ that raises is not worth a worker
             return f"{record.levelname} {record.msg!r} {record.args!r} (not formatted: {error!r})"
 
     def _write(self, octets: bytes) -> bool:

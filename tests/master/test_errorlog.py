@@ -18,6 +18,10 @@ from canter.observe.errorlog import ErrorLog, open_log
 LINE = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[%d\] \[%s\] %s\n"
 
 
+def run(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "error.log"
@@ -61,7 +65,9 @@ def test_wrong_arguments_do_not_raise(log: ErrorLog, path: Path) -> None:
     log.sink.handle(log.makeRecord(log.name, logging.INFO, "", 0, "%d requests", ("many",), None))
     log.info("surrogate \udc80")
     text = path.read_text()
-    assert "not formatted" in text and "many" in text and "surrogate" in text
+    assert "not formatted" in text
+    assert "many" in text
+    assert "surrogate" in text
 
 
 def test_an_applications_logging_setup_does_not_silence_it(log: ErrorLog, path: Path) -> None:
@@ -107,17 +113,17 @@ def test_a_closed_stderr_costs_the_line_only() -> None:
         "import os; os.close(2); from canter.observe.errorlog import open_log;"
         "log = open_log(); log.info('lost'); print(log.sink.lost)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = run(program)
     assert (done.returncode, done.stdout) == (0, "1\n")
 
 
 def test_closed_standard_streams_are_filled() -> None:
     program = (
         "import os; from canter.observe.errorlog import secure_standard_streams;"
-        "os.close(0); os.close(2); secure_standard_streams(); r, w = os.pipe(); print(min(r, w) > 2, os.fstat(2).st_rdev"
-        " == os.stat(os.devnull).st_rdev)"
+        "os.close(0); os.close(2); secure_standard_streams(); pipe = os.pipe();"
+        "print(min(pipe) > 2, os.fstat(2).st_rdev == os.stat(os.devnull).st_rdev)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = run(program)
     assert done.stdout == "True True\n"
 
 
@@ -134,7 +140,8 @@ def test_a_reader_that_sleeps_does_not_stop_the_writer(log: ErrorLog) -> None:
         os.read(reader, 1 << 16)
         log.info("read again")
         text = os.read(reader, 1 << 16).decode()
-        assert "log lines were lost" in text and "read again" in text
+        assert "log lines were lost" in text
+        assert "read again" in text
     finally:
         log.removeHandler(sink)
         os.close(reader)
@@ -144,10 +151,11 @@ def test_a_reader_that_sleeps_does_not_stop_the_writer(log: ErrorLog) -> None:
 def test_capture_output_takes_what_is_printed(path: Path) -> None:
     program = (
         "import os, sys; from canter.observe.errorlog import open_log;"
-        f"log = open_log({str(path)!r}, capture=True); print('printed', flush=True); os.system('echo from a child');"
+        f"log = open_log({str(path)!r}, capture=True);"
+        "print('printed', flush=True); os.system('echo from a child');"
         f"os.rename({str(path)!r}, {str(path)!r} + '.1'); log.reopen(); print('after', file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = run(program)
     assert (done.stdout, done.stderr) == ("", "")
     assert Path(f"{path}.1").read_text() == "printed\nfrom a child\n"
     assert path.read_text() == "after\n"
