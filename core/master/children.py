@@ -255,16 +255,12 @@ class Table:
         return [child for child in self.children.values() if child.phase is Phase.READY]
 
     @property
-    def rolling(self) -> bool:
-        """Whether a reload is under way."""
-        old = (child for child in self.serving if child.generation != self.generation)
-        return self.candidate is not None or any(old)
-
-    @property
-    def complete(self) -> bool:
-        """Every seat has a ready worker of the current generation, and nobody else is left."""
-        seats = sorted(child.seat for child in self.serving if child.generation == self.generation)
-        return seats == list(range(self.target)) and len(self.children) == self.target
+    def rolled(self) -> bool:
+        """Every seat has a ready worker of the current generation, and nothing newer or older serves."""
+        serving = self.serving
+        seats = {child.seat for child in serving if child.generation == self.generation}
+        old = any(child.generation != self.generation for child in serving)
+        return self.candidate is None and not old and seats == set(range(self.target))
 
     def by_pid(self, pid: int) -> Child | None:
         return next((child for child in self.children.values() if child.pid == pid), None)

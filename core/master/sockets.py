@@ -56,17 +56,14 @@ class Listener:
 
     bind: str
     sockets: list[socket.socket]
+    path: str = field(default="", init=False)  # of a Unix socket
     _inode: tuple[int, int] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self._inode = _inode(self.path)
-
-    @property
-    def path(self) -> str:
-        """The path of a Unix socket; "" for any other."""
         first = self.sockets[0]
         name = first.getsockname() if first.family == socket.AF_UNIX else ""
-        return name if isinstance(name, str) else ""
+        self.path = name if isinstance(name, str) else ""
+        self._inode = _inode(self.path)
 
     @property
     def url(self) -> str:
@@ -79,11 +76,11 @@ class Listener:
 
     def close(self, unlink: bool = True) -> None:
         """Stop listening. A Unix socket's file goes too, unless another server has put its own there."""
-        path = self.path if unlink and self._inode else ""
         for each in self.sockets:
             each.close()
-        if path and _inode(path) == self._inode:
-            os.unlink(path)
+        if unlink and self._inode and _inode(self.path) == self._inode:
+            os.unlink(self.path)
+        self._inode = None
 
 
 def open_all(

@@ -77,7 +77,7 @@ def served(target: int = 2, **limits: int) -> Story:
     assert story.ready(*range(1, target + 1)) == []
     story.now += 10 * SECOND
     story.beat()
-    assert story.table.complete
+    assert story.table.rolled
     return story
 
 
@@ -85,9 +85,9 @@ def test_every_seat_gets_a_worker() -> None:
     story = Story(3)
     assert story.step() == ["start 1 in 0 gen 1", "start 2 in 1 gen 1", "start 3 in 2 gen 1"]
     assert story.step() == []
-    assert not story.table.complete
+    assert not story.table.rolled
     assert story.ready(1, 2, 3) == []
-    assert story.table.complete
+    assert story.table.rolled
 
 
 def test_a_dead_worker_is_replaced_at_once_in_its_seat() -> None:
@@ -102,7 +102,7 @@ def test_more_and_fewer_workers() -> None:
     story.table.target = 1
     assert story.step() == ["stop 2", "quit 3"]
     assert story.gone(2, 3, kind=End.STOPPED) == []
-    assert story.table.complete
+    assert story.table.rolled
 
 
 def test_a_worker_that_leaves_by_itself_is_replaced_before_it_is_gone() -> None:
@@ -124,11 +124,11 @@ def test_a_reload_rolls_one_at_a_time_and_ready_gates_each_stop() -> None:
     assert story.table.generation == 2
     assert story.gone(1, kind=End.STOPPED) == []
     assert story.ready(5) == ["stop 2", "start 6 in 2 gen 2"]
-    assert story.table.rolling
+    assert not story.table.rolled
     assert story.ready(6) == ["stop 3"]
-    assert not story.table.rolling
+    assert story.table.rolled
     assert story.gone(2, 3) == []
-    assert story.table.complete
+    assert story.table.rolled
 
 
 def test_a_surge_rolls_several_after_the_canary() -> None:
@@ -145,7 +145,7 @@ def test_a_canary_that_fails_calls_the_reload_off() -> None:
     story.step()
     assert story.gone(3, kind=End.CALLED_OFF) == []
     assert story.table.generation == 1
-    assert story.table.complete
+    assert story.table.rolled
     assert story.gone(1) == ["start 4 in 0 gen 1"]
 
 

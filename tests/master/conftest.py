@@ -1,0 +1,80 @@
+"""A real master in a process of its own, with the small workers of `apps/fakes.py`."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from canter.testing import DEADLINE, Server, serve
+
+APPS = Path(__file__).with_name("apps")
+
+
+class Answer(NamedTuple):
+    pid: int
+    age: int
+    text: str
+
+
+def ask(server: Server) -> Answer:
+    """Which worker answers, and what."""
+    with socket.create_connection((server.host, server.port), timeout=DEADLINE) as client:
+        told = b""
+        while received := client.recv(4096):
+            told += received
+    pid, age, text = told.decode().strip().split(" ", 2)
+    return Answer(int(pid), int(age), text)
+
+
+def until(condition: Callable[[], Any], what: str = "") -> Any:
+    """The first true value of a condition that must come true."""
+    deadline = time.monotonic() + DEADLINE
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"it never came true: {what or condition}"
+        time.sleep(0.02)
+    return value
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def workers(server: Server) -> set[int]:
+    """Pids of the master's living children."""
+    try:
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
+    except FileNotFoundError:
+        return set()
+    return {pid for pid in map(int, children.split()) if is_alive(pid)}
+
+
+def settled(server: Server, number: int) -> set[int]:
+    """The workers, once there are so many and all of them are ready."""
+
+    def found() -> set[int] | None:
+        log, pids = server.log, workers(server)
+        return pids if len(pids) == number and all(f"worker {pid} is ready" in log for pid in pids) else None
+
+    return set(until(found, f"{number} workers are ready"))
+
+
+@pytest.fixture
+def run() -> Callable[..., AbstractContextManager[Server]]:
+    """Start a server with fake workers: `with run("fakes:app", workers=2) as server`."""
+
+    @contextmanager
+    def start(app: str = "fakes:app", **settings: Any) -> Iterator[Server]:
+        given = {"worker_class": "fakes:Fake", "cwd": APPS, "loglevel": "debug", **settings}
+        with serve(app, **given) as server:
+            yield server
+
+    return start
