@@ -32,11 +32,12 @@ from typing import Any, Final
 
 from canter import __version__
 from canter.config import Config
-from canter.errors import ConfigError
+from canter.errors import ConfigError, WorkerBootError
 from canter.master import process, signals, sockets, spawn, systemd
 from canter.master.children import SECOND, Child, End, Limits, Table, describe
 from canter.master.family import Ended, Family, Generation
 from canter.master.reload import Reloader, policy
+from canter.master.report import Failure
 from canter.observe.errorlog import ErrorLog, open_log, secure_standard_streams
 from canter.scoreboard import BUSY, SERVER_STOPPING, Scoreboard
 
@@ -318,29 +319,25 @@ class Arbiter:
             self._reloader.failed(ended)
             self._notifier.ready("reload called off")
         elif ended.end is End.BOOT_FAILED:
-            self._tell_boot_failure(ended)
-            self._perhaps_give_up(ended)
+            failure = ended.failure
+            trace = f"\n{failure.traceback.rstrip()}" if failure.traceback else ""
+            self.log.error("Worker (pid:%d) failed to boot: %s%s", ended.child.pid, failure.line, trace)
+            if not self._table.ending:
+                self._try_again_or_give_up(failure)
 
-    def _tell_boot_failure(self, ended: Ended) -> None:
-        failure, backoff = ended.failure, self._table.backoff
-        trace = f"\n{failure.traceback.rstrip()}" if failure.traceback else ""
-        self.log.error("Worker (pid:%d) failed to boot: %s%s", ended.child.pid, failure.line, trace)
-        wait = (backoff.until - time.monotonic_ns()) / SECOND
-        if wait > 0:
-            self.log.info("next try in %.1f s (failures in a row: %d)", wait, backoff.failures)
-
-    def _perhaps_give_up(self, ended: Ended) -> None:
-        code = ended.failure.exit_code
-        hopeless = not self._table.ever_ready and code in HOPELESS
-        if self._table.ending or not (hopeless or self._table.gives_up()):
-            return
-        self.exit_code = code if hopeless else 3
-        failures = self._table.backoff.failures
-        why = (
-            "workers would fail so again" if hopeless else f"{failures} failed boots in a row (boot_retries)"
-        )
-        self.log.error("giving up: %s", why)
-        self._stop(quick=True)
+    def _try_again_or_give_up(self, failure: Failure) -> None:
+        backoff = self._table.backoff
+        hopeless = not self._table.ever_ready and failure.exit_code in HOPELESS
+        if hopeless:
+            self.log.error("giving up: any worker would fail so")
+            self.exit_code = failure.exit_code
+            self._stop(quick=True)
+        elif self._table.gives_up():
+            self.log.error("giving up: %d failed boots in a row (boot_retries)", backoff.failures)
+            self.exit_code = WorkerBootError.exit_code
+            self._stop(quick=True)
+        elif (wait := backoff.until - time.monotonic_ns()) > 0:
+            self.log.info("next try in %.1f s (failures in a row: %d)", wait / SECOND, backoff.failures)
 
     # -- small things --------------------------------------------------------------------
 

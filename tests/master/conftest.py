@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
 from canter.testing import DEADLINE, Server, serve
 
 APPS = Path(__file__).with_name("apps")

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
+
 from canter.master import children
 from canter.master.children import (
     SECOND,

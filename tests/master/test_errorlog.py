@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from canter.errors import ConfigError
 from canter.observe.errorlog import ErrorLog, open_log
 

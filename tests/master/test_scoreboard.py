@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from canter import scoreboard as sb
 from canter.scoreboard import Scoreboard
 

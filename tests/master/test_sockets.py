@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from canter.master import sockets
 from canter.master.sockets import Listener, ListenError, Policy, for_seat, grow, open_all
 
