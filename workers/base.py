@@ -34,6 +34,7 @@ from canter.exchange import Context, serve_one
 from canter.gateway.loader import load
 from canter.http._http1 import Limits
 from canter.observe.access import AccessLog
+from canter.observe.reloader import start_reloader
 from canter.poller import Poller
 from canter.stream import Terms, Waiter
 
@@ -159,6 +160,8 @@ class Worker:
         self.call_hook(self.cfg.post_worker_init)
         if self.cfg.request_timeout or self.cfg.request_timeout_paths:
             deadlines.watch(self)
+        if self.cfg.reload:
+            start_reloader(self.cfg, self.code_changed)
         self.booted = True
         self.row[cells.STATE] = cells.SERVING
         self._ready()
@@ -249,6 +252,11 @@ class Worker:
             hook(self)
 
     # -- signals and the end ------------------------------------------------------------------------
+
+    def code_changed(self, path: str) -> None:
+        """A file of the program is another than what runs: have the master roll the workers."""
+        self.log.info("%s has changed", path)
+        os.kill(self.ppid, signal.SIGHUP)
 
     def handle_signals(self) -> None:
         """Gunicorn's signals of a worker."""

@@ -5,6 +5,10 @@ modules, and of ``reload_extra_files``, to stir; it then compares what it has se
 the files themselves, so that a write to an unrelated neighbour means nothing and an
 editor's rename-over counts. Modules imported later are taken in as they appear.
 
+The wait is outside Python and would hold up an event loop, so the thread is started
+with what this module found when it was imported: that is before gevent or eventlet
+patch anything.
+
 What a change means is the caller's: best is HUP to the master, whose first new
 worker is a canary, so that a syntax error just saved leaves the old code serving,
 and the next save is noticed by the same workers.
@@ -16,10 +20,10 @@ import atexit
 import os
 import sys
 import time
+from _thread import start_new_thread
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from glob import glob
 from importlib import import_module
-from threading import Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,29 +53,20 @@ class _Stop:
             time.sleep(0.01)
 
 
-def start_reloader(
-    cfg: Config,
-    on_change: Callable[[str], object],
-    start_thread: Callable[[Callable[[], None]], object] | None = None,
-) -> Callable[[], None]:
+def start_reloader(cfg: Config, on_change: Callable[[str], object]) -> Callable[[], None]:
     """Call ``on_change(path)`` from a thread at every change; the result ends that.
 
-    To be called in the worker, after the application is loaded. A worker class that
-    has patched ``threading`` passes its way to start a *real* thread, for the wait is
-    outside Python and would hold up an event loop; ``on_change`` should then do no
-    more than send a signal.
+    To be called in the worker, after the application is loaded. The thread is a native
+    one under gevent and eventlet too, so ``on_change`` should do little more than send
+    a signal.
     """
     watched = Watched(sys.modules, cfg.reload_extra_files)
     stop = _Stop()
-    (start_thread or _start_thread)(lambda: _run(watched, on_change, stop))
+    start_new_thread(_run, (watched, on_change, stop))
     # The interpreter must not end while the thread is in compiled code that is not C:
     # it would be unwound by force, which aborts the process.
     atexit.register(stop)
     return stop
-
-
-def _start_thread(run: Callable[[], None]) -> None:
-    Thread(target=run, name="reloader", daemon=True).start()
 
 
 def _run(watched: Watched, on_change: Callable[[str], object], stop: _Stop) -> None:

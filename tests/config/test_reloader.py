@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import queue
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -113,16 +111,3 @@ def test_a_change_is_noticed(tmp_path: Path) -> None:
         pytest.fail("no change was noticed")
     finally:
         stop()
-
-
-def test_a_worker_may_bring_its_own_threads() -> None:
-    threads: list[threading.Thread] = []
-
-    def start(run: Callable[[], None]) -> None:
-        threads.append(threading.Thread(target=run, daemon=True))
-        threads[0].start()
-
-    stop = start_reloader(Config(), lambda path: None, start)
-    stop()
-    threads[0].join(DEADLINE)
-    assert not threads[0].is_alive()
