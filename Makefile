@@ -51,7 +51,7 @@ peers:
 	@sed '/^#/d' bench/peers.txt | while read -r peer; do echo "$$peer"; \
 		build/peers-venv/bin/pip install --quiet --disable-pip-version-check "$$peer" || echo "$$peer: not installed"; done
 
-fuzz: $(VENV)/.has-test build
+fuzz: $(VENV)/.has-fuzz build
 	$(PY) tests/fuzz $(ARGS)
 
 soak: $(VENV)/.has-test build

@@ -25,7 +25,7 @@ def make_layout() -> None:
     wanted = {entry.name: entry for entry in (ROOT / "core").iterdir() if entry.name != "__pycache__"}
     wanted |= {name: ROOT / name for name in ("workers", "bench")}
     for link in package.iterdir():
-        if link.name not in wanted:
+        if link.is_symlink() and link.name not in wanted:
             link.unlink()
     for name, target in wanted.items():
         link = package / name

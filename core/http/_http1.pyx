@@ -1045,10 +1045,10 @@ cdef class Connection:
         cdef const octet *base = <const octet *>self.data + self.start
         cdef Limits limits = self.limits
         cdef Field line
-        if self.pending is None and not CLASS[base[0]] & TOKEN and base[0] != c"\r":     # start < end
-            raise BadRequest(f"no request begins with {shown(base, 1)}")
         while True:
             if self.pending is None:
+                if not CLASS[base[0]] & TOKEN and base[0] != c"\r":        # start < end
+                    raise BadRequest(f"no request begins with {shown(base, 1)}")
                 stop = self.find_line(limits.request_line, limits.head)
             else:
                 stop = self.find_line(limits.field_size, limits.head)

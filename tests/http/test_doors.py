@@ -16,8 +16,8 @@ ROOM = ROOT / "core" / "http"
 
 # What would let a socket, a clock, a log, a thread or settings in.
 IMPURE = {
-    "socket", "_socket", "ssl", "select", "selectors", "time", "threading", "_thread", "logging", "asyncio", "gevent",
-    "signal", "subprocess", "os", "posix", "canter.config", "canter.observe", "canter.stream",
+    "socket", "_socket", "ssl", "select", "selectors", "time", "threading", "_thread", "logging", "asyncio",
+    "gevent", "signal", "subprocess", "os", "posix", "canter.config", "canter.observe", "canter.stream",
 }  # fmt: skip
 
 # The doors of each module: everything it may name in an import or cimport.
@@ -39,7 +39,7 @@ def loaded(statement: str) -> set[str]:
         f"import sys; sys.path.insert(0, {str(LAYOUT)!r}); import canter; before = set(sys.modules)\n"
         f"{statement}\nprint(*sorted(set(sys.modules) - before))"
     )
-    command = [sys.executable, "-S", "-I", "-c", program]
+    command = [sys.executable, "-S", "-I", "-B", "-c", program]
     return set(subprocess.run(command, capture_output=True, check=True, text=True, timeout=60).stdout.split())
 
 

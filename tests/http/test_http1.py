@@ -87,6 +87,10 @@ class TestOrder:
         with pytest.raises(ContentTooLarge):
             connection.next_body()
 
+    @pytest.mark.parametrize("before", [b"", b"\r\n"])
+    def test_what_cannot_begin_a_request_is_refused_before_it_is_too_long(self, before: bytes) -> None:
+        assert three_ways(before + b"\x16" * 5000 + b"\r\n").status == 400
+
     def test_the_first_wrong_line_is_refused_without_waiting_for_the_rest(self) -> None:
         for head in (b"GET / HTTP/1.2\r\n", b"GET / HTTP/1.1\r\nX\r\n", b"\x16\x03", b"GET / HTTP/1.1\n"):
             with pytest.raises(BadRequest):
