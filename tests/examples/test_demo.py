@@ -6,17 +6,25 @@ import re
 
 import pytest
 
+CONCURRENCY = {"sync": "one request at a time", "gthread": "many requests at a time"}
+
+
+@pytest.fixture(scope="module", params=CONCURRENCY)
+def worker_class(request) -> str:
+    return request.param
+
 
 @pytest.fixture(scope="module")
-def demo(visit, database):
-    with visit("demo:app", pythonpath="django_site", env=database, workers=2) as client:
+def demo(visit, database, worker_class):
+    settings = {"pythonpath": "django_site", "workers": 2, "threads": 4 if worker_class == "gthread" else 1}
+    with visit("demo:app", worker_class=worker_class, env=database, **settings) as client:
         yield client
 
 
-def test_page(demo) -> None:
+def test_page(demo, worker_class) -> None:
     page = demo.get("/")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert re.search(r"Answered by process \d+ of canter\S*, one request at a time\.", page.text)
+    assert re.search(rf"Answered by process \d+ of canter\S*, {CONCURRENCY[worker_class]}\.", page.text)
 
 
 def test_links(demo) -> None:
