@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 from canter import gunicorn, kinds
 from canter.errors import ConfigError
-from canter.kinds import Kind, WorkerCount, hook, integer, optional
+from canter.kinds import Kind, Shortened, WorkerCount, hook, integer, optional
 
 if TYPE_CHECKING:
     from canter.sources import Origin
@@ -595,7 +595,7 @@ class Config:
     def changed(self, other: Config) -> list[str]:
         """Names of the settings whose values differ in ``other``, in order of declaration."""
         mine, theirs = vars(self), vars(other)
-        return [name for name in SETTINGS if mine[name] != theirs[name]]
+        return [name for name in SETTINGS if not _same(mine[name], theirs[name])]
 
     @property
     def env(self) -> dict[str, str]:
@@ -625,6 +625,14 @@ class Config:
         mine = vars(self)
         told = (f"{name}={mine[name]!r}" for name in SETTINGS if self.source(name) != "default")
         return f"Config({', '.join(told)})"
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality; of hooks, that of their code, for a settings file makes them anew at each reading."""
+    if isinstance(one, Shortened) and isinstance(other, Shortened):
+        one, other = one.hook, other.hook
+    code = getattr(one, "__code__", None)
+    return bool(one == other) or (code is not None and code == getattr(other, "__code__", None))
 
 
 def _own(default: Any) -> Any:

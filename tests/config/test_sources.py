@@ -419,6 +419,18 @@ def test_reading_again_reads_the_files_of_now(folder: Path) -> None:
         again.reread()
 
 
+def test_hooks_are_made_anew_and_yet_the_same(folder: Path) -> None:
+    file = folder / "gunicorn.conf.py"
+    hooks = "def pre_fork(server, worker): {}\ndef post_request(worker, req): pass\n"
+    file.write_text(hooks.format("pass"))
+    config = load(folder)
+    again = config.reread()
+    assert again.pre_fork is not config.pre_fork
+    assert config.changed(again) == []
+    file.write_text(hooks.format("print(server)"))
+    assert config.changed(config.reread()) == ["pre_fork"]
+
+
 def test_what_code_replaced_holds_over_a_reading(folder: Path) -> None:
     config = load(folder, "-w", "3").replace(workers=5)
     assert config.reread().workers == 5
