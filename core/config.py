@@ -598,6 +598,11 @@ class Config:
         return [name for name in SETTINGS if not _same(mine[name], theirs[name])]
 
     @property
+    def started_in(self) -> str:
+        """The directory the server was started in."""
+        return self._origin.cwd if self._origin else self.chdir
+
+    @property
     def env(self) -> dict[str, str]:
         """``raw_env`` as a mapping."""
         pairs = (line.partition("=") for line in self.raw_env)

@@ -10,13 +10,14 @@ INT QUIT   quick stop
 HUP        read the settings again and replace the workers, one by one
 TTIN TTOU  one worker more, one fewer
 USR1       reopen the log files
+USR2       start a new master beside this one: an upgrade of the program
 WINCH      stop all workers, when the server is a daemon
 CHLD       a process has ended
 =========  ==========================================================================
 
 The rooms beside this one: `children` decides (pure), `family` forks and buries, `spawn`
-is the child's side, `reload` changes the settings, `sockets` listens, `process` and
-`systemd` talk to the system.
+is the child's side, `reload` changes the settings, `upgrade` the program, `sockets`
+listens, `process` and `systemd` talk to the system.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from typing import Any, Final
 from canter import __version__
 from canter.config import Config
 from canter.errors import ConfigError, WorkerBootError
-from canter.master import process, signals, sockets, spawn, systemd
+from canter.master import process, signals, sockets, spawn, systemd, upgrade
 from canter.master.children import SECOND, Child, End, Limits, Table, describe
 from canter.master.family import Ended, Family, Generation
 from canter.master.reload import Reloader, policy
@@ -68,11 +69,17 @@ class Arbiter:
             signal.SIGTTIN: lambda: self._set_target(self._table.target + 1, "by signal"),
             signal.SIGTTOU: lambda: self._set_target(max(1, self._table.target - 1), "by signal"),
             signal.SIGUSR1: self._reopen_logs,
+            signal.SIGUSR2: self._begin_upgrade,
             signal.SIGWINCH: self._stop_workers,
             signal.SIGCHLD: self._reap,
         }
         self._pid_file: process.PidFile | None = None
         self._drain_until = 0  # serving, but not ready: until then
+        self._inheritance: upgrade.Inheritance | None = None  # while the master before this one is there
+        self._upgrade = upgrade.Upgrade(self, cfg.started_in)
+        self._listeners: list[sockets.Listener] = []  # those it began with
+        self._activated = False  # the service manager opened them
+        self._dead_master = 0  # its workers are still about
 
     # -- the face that hooks know from Gunicorn ------------------------------------------
 
@@ -105,6 +112,7 @@ class Arbiter:
             self._start()
         except (sockets.ListenError, process.ProcessError, ConfigError) as error:
             self.log.error("%s", error)
+            self._close(self._listeners)
             return error.exit_code
         try:
             self._loop()
@@ -118,9 +126,9 @@ class Arbiter:
     def _start(self) -> None:
         cfg = self.cfg
         self._notifier = systemd.Notifier(os.environ)
-        given = systemd.take_activated(os.environ)
-        listeners = sockets.open_all(cfg.bind, policy(cfg), int(cfg.workers), activated=given)
-        if cfg.daemon:  # only now: what could go wrong until here was told on the terminal
+        self._inheritance = upgrade.take(os.environ)
+        self._listeners = self._listen()
+        if cfg.daemon and not self._inheritance:  # only now: what could go wrong was told on the terminal
             process.go_to_background()
             self.pid = os.getpid()
         process.set_title(f"master [{spawn.title(cfg)}]")
@@ -129,26 +137,46 @@ class Arbiter:
             self.log.log(logging.getLevelName(note.level.upper()), "%s", note.text)
         self.log.chown(cfg.uid, cfg.gid)
         if cfg.pidfile:
-            self._pid_file = process.PidFile(cfg.pidfile)
+            self._pid_file = process.PidFile(cfg.pidfile + (".2" if self._inheritance else ""))
             self._pid_file.write()
-        self._open_house(listeners)
+        self._open_house()
         self._welcome()
 
-    def _open_house(self, listeners: list[sockets.Listener]) -> None:
+    def _listen(self) -> list[sockets.Listener]:
+        cfg, left = self.cfg, self._inheritance
+        given = systemd.take_activated(os.environ)
+        if left is None:
+            self._activated = bool(given)
+            return sockets.open_all(cfg.bind, policy(cfg), int(cfg.workers), activated=given)
+        self._activated = left.activated
+        binds = list(left.listeners) if left.activated else cfg.bind
+        return sockets.open_all(binds, policy(cfg), int(cfg.workers), left.listeners)
+
+    def _open_house(self) -> None:
         """Everything the loop works with."""
         cfg = self.cfg
         self._selector = selectors.DefaultSelector()
         self._signals = signals.SignalQueue()
         self._selector.register(self._signals, selectors.EVENT_READ, self._take_signals)
         self._table = Table(int(cfg.workers), _limits(cfg))
-        board = Scoreboard.create(
-            max(ROWS, 4 * cfg.workers.most), max(SLOTS, cfg.threads), time.monotonic_ns()
-        )
-        self._family = Family(self, self._table, board, self._selector)
+        self._family = Family(self, self._table, self._open_board(), self._selector)
         self._family.on_ready = self._on_ready
         self._family.on_ended = self._on_ended
-        self._reloader = Reloader(self, self._family, Generation(1, cfg, listeners))
+        self._reloader = Reloader(self, self._family, Generation(1, cfg, self._listeners))
+        self._reloader.activated = self._activated
         self._woke = time.monotonic_ns()
+
+    def _open_board(self) -> Scoreboard:
+        """The scoreboard: the old master's, so that the totals go on, or a new one."""
+        cfg = self.cfg
+        if self._inheritance is not None:
+            try:
+                return Scoreboard.attach(self._inheritance.scoreboard)
+            except ValueError as error:
+                self.log.warning("the figures begin anew: %s", error)
+                os.close(self._inheritance.scoreboard)
+        rows, slots = max(ROWS, 4 * cfg.workers.most), max(SLOTS, cfg.threads)
+        return Scoreboard.create(rows, slots, time.monotonic_ns())
 
     def _welcome(self) -> None:
         """Say that the server listens. A hook that fails here ends it: nothing has been served yet."""
@@ -166,6 +194,7 @@ class Arbiter:
             now = time.monotonic_ns()
             self._notice_sleep(now)
             self._notifier.beat(now)
+            self._mourn()
             if 0 < self._drain_until <= now and not self._table.ending:
                 self._stop(quick=False)
             self._family.step(now)
@@ -187,8 +216,7 @@ class Arbiter:
         self._woke = now
 
     def _finish(self) -> None:
-        for listener in self._all_listeners():
-            listener.close()
+        self._close(self._all_listeners())
         if self._pid_file:
             self._pid_file.remove()
         self.log.info("Shutting down: Master")
@@ -197,8 +225,13 @@ class Arbiter:
     def shed(self, keep: Iterable[socket.socket]) -> None:
         """In a child: close what is the master's alone."""
         for key in list(self._selector.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]  # objects, all of them, never numbers
+            if isinstance(key.fileobj, int):
+                os.close(key.fileobj)
+            else:
+                key.fileobj.close()  # type: ignore[attr-defined]  # sockets and the like
         self._selector.close()
+        if self._inheritance:
+            self._inheritance.hang_up()
         kept = set(keep)
         for listener in self._all_listeners():
             for each in listener.sockets:
@@ -228,10 +261,9 @@ class Arbiter:
     def _stop(self, quick: bool) -> None:
         """Tell the workers to stop. The sockets are theirs alone now: the last to close one ends it."""
         board = self._family.board
-        if board.masters() <= {os.getpid()}:
+        if not self._is_one_of_two:
             board.header[SERVER_STOPPING] = 1
-        for listener in self._all_listeners():
-            listener.close()
+        self._close(self._all_listeners())
         how = "quickly" if quick else f"within {self.cfg.graceful_timeout:g} s"
         busy = sum(row[BUSY] for row in board.rows())
         workers = len(self._table.children)
@@ -280,8 +312,63 @@ class Arbiter:
                 return
             if pid == 0:
                 return
-            if not self._family.bury(pid, status):
-                self.log.debug("process %d ended: %s", pid, describe(status))
+            how = describe(status)
+            if self._family.bury(pid, status):
+                continue
+            if self._upgrade.ended(pid, how):
+                self._notifier.main_pid(self.pid)
+            else:
+                self.log.debug("process %d ended: %s", pid, how)
+
+    # -- upgrade -------------------------------------------------------------------------
+
+    @property
+    def _is_one_of_two(self) -> bool:
+        """Whether another master serves on the same sockets."""
+        return bool(self._upgrade.successor or self._inheritance)
+
+    def _begin_upgrade(self) -> None:
+        if self._table.ending or self._drain_until:
+            return
+        self._mourn()
+        if self.pid == 1:
+            self.log.warning("USR2 is ignored: process 1 cannot be replaced, for all others end with it")
+        elif self._inheritance:
+            self.log.warning(
+                "USR2 is ignored: the old master (pid:%d) is still there", self._inheritance.master
+            )
+        else:
+            listeners = self._reloader.current.listeners
+            self._upgrade.begin(self._selector, listeners, self._family.board, self._activated)
+
+    def deafen(self) -> None:
+        """In a child that becomes another program: hear no signals any more."""
+        self._signals.close()
+
+    def succeeded(self, pid: int) -> None:
+        """A new master serves."""
+        self._notifier.main_pid(pid)
+
+    def _mourn(self) -> None:
+        """When the old master has gone, take its place; when its workers have gone too, free their rows."""
+        left = self._inheritance
+        if left and left.is_over:
+            self.log.info("the old master (pid:%d) has gone: this one is the server now", left.master)
+            left.hang_up()
+            self._inheritance, self._dead_master = None, left.master
+            self._family.board.header[SERVER_STOPPING] = 0
+            if self.cfg.pidfile:
+                self._move_pid_file(self.cfg.pidfile, left.master)
+            self._notifier.main_pid(self.pid)
+        if self._dead_master and upgrade.bury_rows(self._family.board, self._dead_master):
+            self._dead_master = 0
+
+    def _move_pid_file(self, path: str, replaces: int = 0) -> None:
+        try:
+            if self._pid_file:
+                self._pid_file.move(path, replaces)
+        except process.ProcessError as error:
+            self.log.error("%s", error)
 
     # -- what becomes of workers ---------------------------------------------------------
 
@@ -291,6 +378,8 @@ class Arbiter:
             self._adopt_settings(before, after)
         elif len(self._table.serving) == 1:
             self._notifier.ready("serving")
+            if self._inheritance:
+                self._inheritance.tell_ready()
 
     def _adopt_settings(self, before: Config, after: Config) -> None:
         """The new settings are the server's now: what the master itself does changes too."""
@@ -304,8 +393,8 @@ class Arbiter:
             self._move_log(after)
         if before.workers != after.workers:
             self._set_target(int(after.workers), "as set")
-        if self._pid_file and after.pidfile and before.pidfile != after.pidfile:
-            self._pid_file.move(after.pidfile)
+        if after.pidfile and before.pidfile != after.pidfile:
+            self._move_pid_file(after.pidfile)
         process.set_title(f"master [{spawn.title(after)}]")
 
     def _move_log(self, cfg: Config) -> None:
@@ -327,10 +416,11 @@ class Arbiter:
 
     def _try_again_or_give_up(self, failure: Failure) -> None:
         backoff = self._table.backoff
-        hopeless = not self._table.ever_ready and failure.exit_code in HOPELESS
+        code = failure.exit_code
+        hopeless = not self._table.ever_ready and (code in HOPELESS or self._inheritance is not None)
         if hopeless:
             self.log.error("giving up: any worker would fail so")
-            self.exit_code = failure.exit_code
+            self.exit_code = code
             self._stop(quick=True)
         elif self._table.gives_up():
             self.log.error("giving up: %d failed boots in a row (boot_retries)", backoff.failures)
@@ -340,6 +430,11 @@ class Arbiter:
             self.log.info("next try in %.1f s (failures in a row: %d)", wait / SECOND, backoff.failures)
 
     # -- small things --------------------------------------------------------------------
+
+    def _close(self, listeners: Iterable[sockets.Listener]) -> None:
+        """Listen no more. Files of Unix sockets stay while another master listens there."""
+        for listener in listeners:
+            listener.close(unlink=not self._is_one_of_two)
 
     def _all_listeners(self) -> list[sockets.Listener]:
         generations = self._family.generations.values()

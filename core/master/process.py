@@ -26,10 +26,10 @@ class PidFile:
     def __init__(self, path: str) -> None:
         self.path = Path(path).absolute()
 
-    def write(self) -> None:
-        """Written aside and moved there: a reader never sees half a number."""
+    def write(self, replaces: int = 0) -> None:
+        """Written aside and moved there: a reader never sees half a number. `replaces`: who may be named."""
         other = self._holder()
-        if other not in (0, os.getpid()):
+        if other not in (0, os.getpid(), replaces):
             raise ProcessError(f"already running: {self.path} names process {other}, which is alive")
         try:
             fd, aside = tempfile.mkstemp(dir=self.path.parent, prefix=".canter-")
@@ -48,11 +48,11 @@ class PidFile:
         except OSError:
             pass  # somebody was faster, or took the folder's permission away: nothing depends on it
 
-    def move(self, path: str) -> None:
+    def move(self, path: str, replaces: int = 0) -> None:
         """Take another name: after an upgrade, or a reload that changed it."""
         self.remove()
         self.path = Path(path).absolute()
-        self.write()
+        self.write(replaces)
 
     def _number(self) -> int:
         try:

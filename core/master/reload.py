@@ -31,6 +31,7 @@ class Reloader:
         self._family = family
         self._table = family.table
         self._log = server.log
+        self.activated = False  # the sockets are the service manager's, whatever `bind` says
         self._began = 0  # when the reload that is under way began; 0: none is
         family.generations[first.number] = first
 
@@ -94,7 +95,7 @@ class Reloader:
     def _listeners(self, cfg: Config) -> list[Listener]:
         """What new settings listen at: sockets that are open already, and others."""
         now = self.current
-        if cfg.bind == now.cfg.bind:
+        if cfg.bind == now.cfg.bind or self.activated:
             return now.listeners
         open_already = {listener.bind: listener for listener in now.listeners}
         missing = [bind for bind in cfg.bind if bind not in open_already]

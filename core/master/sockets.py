@@ -103,7 +103,7 @@ def open_all(
         grow(opened, policy, seats)
     except BaseException:
         for listener in opened:
-            listener.close()
+            listener.close(unlink=listener.bind not in (inherited or {}))
         raise
     finally:
         for fds in left.values():  # no longer in the settings

@@ -19,7 +19,6 @@ PENDING: set[str] = {
     "max_worker_lifetime",
     "max_worker_memory",
     "max_worker_memory_hard",
-    "pre_exec",
     "preload_app",
     "scoreboard_fd",
     "ws_max_queue",
