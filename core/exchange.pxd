@@ -62,6 +62,7 @@ cdef class Exchange(Job):
     cdef int recover(self, object error) except -1
     cdef int answer(self, object error) except -1
     cdef int hand_over(self, dict environ) except -1
+    cdef int take_back(self) except -1
 
 
 cdef class Context(Host):

@@ -740,9 +740,19 @@ cdef class Exchange(Job):
 
     cdef int hand_over(self, dict environ) except -1:
         """Give a request that wants to change protocols the socket itself (Flask-Sock and the like)."""
+        self.context.poller.ignore(self.stream)
         self.handed = socket.socket(fileno=os.dup(self.stream.fd))
         self.handed.setblocking(True)
         environ["canter.socket"] = environ["gunicorn.socket"] = self.handed
+        return 0
+
+    cdef int take_back(self) except -1:
+        """The application is done with the socket that it was handed."""
+        try:
+            self.handed.setblocking(False)          # all descriptors of a connection share this
+            self.handed.close()
+        except OSError:
+            pass                                    # it has closed it
         return 0
 
     cdef int recover(self, object error) except -1:
@@ -808,8 +818,12 @@ cpdef int serve_one(Stream stream, Context context) except -1:
         exchange.run(environ)
         then = exchange.settle()
     except BaseException as error:                  # SystemExit in a request ends the request, not the worker
+        if isinstance(error, SystemExit) and getattr(context.worker, "aborted", False):
+            raise                                   # but for that of the worker's own handler of ABRT
         then = exchange.recover(error)
     if exchange.body is not EMPTY:
         exchange.body.detach()
+    if exchange.handed is not None:
+        exchange.take_back()
     exchange.shut(environ)
     return then

@@ -64,6 +64,7 @@ cdef class Poller:
     cdef int settle(self, Stream stream) except -1
     cdef int park(self, Stream stream) except -1
     cdef int let_go(self, Stream stream) except -1
+    cdef int ignore(self, Stream stream) except -1
     cdef int forget(self, Stream stream) except -1
     cdef int bind_row(self, object row) except -1
     cdef int listen(self) except -1

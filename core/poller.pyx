@@ -44,6 +44,7 @@ from libc.errno cimport (
 )
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport strerror
+from posix.unistd cimport read, write
 
 from canter.http._http1 cimport Connection
 from canter.io cimport (
@@ -260,10 +261,16 @@ cdef class Poller:
 
     cdef int let_go(self, Stream stream) except -1:
         """Forget a stream without closing it."""
+        self.ignore(stream)
+        return self.forget(stream)
+
+    cdef int ignore(self, Stream stream) except -1:
+        """Watch a stream no longer while it is served: somebody else reads its socket. Then look what came."""
         if stream.watched:
             canter_unwatch(self.set, stream.fd)
             stream.watched = False
-        return self.forget(stream)
+        stream.stirred = True
+        return 0
 
     def watch(self, int fd, object callback):
         """Call `callback()` from `poll` whenever `fd` can be read. It must read, or `unwatch`."""
@@ -279,16 +286,10 @@ cdef class Poller:
 
     def wake(self):
         """Make a `poll` that waits return. Safe from any thread and from a signal handler."""
-        try:
-            os.write(self.wake_write, b"\0")
-        except BlockingIOError:
-            pass                                    # full: it is awake already
+        write(self.wake_write, b"\0", 1)            # where the pipe is full, it is awake already
 
     def woken(self):
-        try:
-            os.read(self.wake_read, 4096)
-        except BlockingIOError:
-            pass
+        read(self.wake_read, waste, SCRATCH)
 
     def ask_stop(self, double grace, bint empty_backlog):
         """Have the next `poll` call `stop`. For signal handlers, which may come in the middle of anything."""

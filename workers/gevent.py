@@ -46,6 +46,7 @@ class GeventWorker(GreenletWorker):
         monkey.patch_all()
 
     def setup(self) -> None:
+        super().setup()
         gevent.reinit()  # where the loader of --preload had a hub before the fork
         self.hub = get_hub()
         self.watchers: list[Any] = []
@@ -57,12 +58,12 @@ class GeventWorker(GreenletWorker):
         self.hub.switch()
 
     def watch(self, fd: int, call: Callable[[], None]) -> None:
-        self.start(self.hub.loop.io(fd, 1), call)
+        self.begin(self.hub.loop.io(fd, 1), call)
 
     def every(self, seconds: float, call: Callable[[], None]) -> None:
-        self.start(self.hub.loop.timer(seconds, seconds), call)
+        self.begin(self.hub.loop.timer(seconds, seconds), call)
 
-    def start(self, watcher: Any, call: Callable[[], None]) -> None:
+    def begin(self, watcher: Any, call: Callable[[], None]) -> None:
         watcher.start(call)
         self.watchers.append(watcher)
 
@@ -73,5 +74,5 @@ class GeventWorker(GreenletWorker):
     def greenlet(self, run: Callable[[], None]) -> Any:
         return gevent.Greenlet(run)
 
-    def in_hub(self, call: Callable[[], None]) -> None:
-        self.hub.loop.run_callback_threadsafe(call)
+    def start(self, run: Callable[[], None]) -> None:
+        gevent.Greenlet(run).switch()

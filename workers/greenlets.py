@@ -43,6 +43,9 @@ class GreenletWorker(Worker):
 
     multithread: ClassVar[bool] = True  # as Gunicorn's gevent worker says
 
+    def setup(self) -> None:
+        self.calls: deque[Callable[[], object]] = deque()
+
     def capacity(self) -> int:
         return self.cfg.worker_connections
 
@@ -60,17 +63,17 @@ class GreenletWorker(Worker):
     def unwatch(self) -> None:
         """End what `watch` and `every` began."""
 
+    def forked(self) -> None:
+        """In a child that the application forks: stay out of the parent's connections."""
+        self.unwatch()
+
     @abstractmethod
-    def greenlet(self, run: Callable[[], None]) -> Any:
-        """A greenlet under the hub, not started: it runs once it is switched to."""
+    def start(self, run: Callable[[], None]) -> None:
+        """In the hub: run `run` in a new greenlet, up to where it first waits."""
 
     @abstractmethod
     def to_hub(self) -> None:
         """Leave this greenlet to the hub, until somebody switches to it."""
-
-    @abstractmethod
-    def in_hub(self, call: Callable[[], None]) -> None:
-        """Call `call` in the hub, soon; may be called from another thread."""
 
     # -- serving -----------------------------------------------------------------------------
 
@@ -81,7 +84,7 @@ class GreenletWorker(Worker):
         self.main: Any = getcurrent()
         self.over = False
         self.poller.wakes = False  # who gives back looks whether something is ready
-        os.register_at_fork(after_in_child=self.unwatch)
+        os.register_at_fork(after_in_child=self.forked)
         self.watch(self.poller.fileno(), self.look)
         self.every(TICK, self.tick)
         while not self.over:
@@ -91,14 +94,20 @@ class GreenletWorker(Worker):
     def look(self) -> None:
         """In the hub: have greenlets serve what the poller has found."""
         queue, idle, limit = self.queue, self.idle, self.cfg.worker_connections
-        queue.extend(self.poller.poll(0))
+        try:
+            queue.extend(self.poller.poll(0))
+        except Exception:  # out of memory, say: the hub must not drop us for it
+            self.log.exception("the poller failed")
         while queue and self.busy < limit:
             if idle:
                 idle.pop().switch()
             else:
-                self.greenlet(self.work).switch()
-        if self.poller.finished:
-            self.end()
+                self.start(self.work)
+        while self.calls:
+            self.calls.popleft()()
+        if self.poller.finished and not self.over:
+            self.over = True
+            self.main.switch()
 
     def work(self) -> None:
         """What each greenlet runs: requests as long as there are some, then idle for more."""
@@ -145,11 +154,10 @@ class GreenletWorker(Worker):
         self.look()
         self.context.idle_now()
 
-    def end(self) -> None:
-        """In the hub: have `run` return."""
-        if not self.over:
-            self.over = True
-            self.main.switch()
+    def in_hub(self, call: Callable[[], object]) -> None:
+        """Have the hub call `call`, which must not block. From a signal handler or another thread."""
+        self.calls.append(call)
+        self.poller.wake()
 
     def accept(self) -> Iterator[Stream]:
         """As in the base class, for subclasses that choose greenlets themselves; waits through the hub."""
@@ -159,6 +167,15 @@ class GreenletWorker(Worker):
                 wait(self.poller.fileno(), False, TICK)
             yield from self.poller.poll(0)
             self.context.idle_now()
+
+    def handle_quit(self, number: int, frame: FrameType | None) -> None:
+        """As in the base class, but in a greenlet: the handler may have come inside of the hub."""
+        self.alive = False
+        self.in_hub(lambda: self.start(self.quit))
+
+    def quit(self) -> None:
+        self.call_hook(self.cfg.worker_int)
+        self.stop(0)
 
     # -- deadlines ---------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ STDERR: Final = 2
 
 # Bound before gevent or eventlet replace it: a log line must not switch greenlets.
 _poll = select.poll
+_write = os.write
 
 
 class Sink(logging.Handler):
@@ -61,11 +62,11 @@ class Sink(logging.Handler):
     def _write(self, octets: bytes) -> bool:
         try:
             if not self._is_pipe:
-                return os.write(self.fd, octets) == len(octets)
+                return _write(self.fd, octets) == len(octets)
             for at in range(0, len(octets), PIECE):
                 if not self._is_writable(0 if self.lost else PATIENCE):
                     return False
-                os.write(self.fd, octets[at : at + PIECE])
+                _write(self.fd, octets[at : at + PIECE])
         except OSError:
             return False
         return True
