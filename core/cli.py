@@ -106,7 +106,7 @@ def _check_all(config: Config) -> int:
 def _load_all(config: Config) -> int:
     try:
         loader.set_environment(config)
-        workers.resolve(config.worker_class)
+        workers.resolve(config.worker_class).patch()  # as serving would, before the application
         loader.load(config.wsgi_app)
         print("canter: settings and application are in order")
         return 0

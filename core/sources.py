@@ -144,20 +144,29 @@ def _known(name: str, value: object, place: str) -> str:
 def _read_toml(gathered: _Gathered, folder: Path) -> None:
     own, project = folder / "canter.toml", folder / "pyproject.toml"
     if own.is_file():
-        _put_table(gathered, _parse_toml(own, own.name), own.name)
-    elif project.is_file() and b"tool.canter" in project.read_bytes():
-        table = _parse_toml(project, project.name).get("tool", {}).get("canter", {})
+        _put_table(gathered, _parse_toml(_read(own, own.name), own.name), own.name)
+    elif project.is_file() and "tool.canter" in (text := _read(project, project.name)):
+        table = _parse_toml(text, project.name).get("tool", {}).get("canter", {})
         _put_table(gathered, table, f"{project.name} [tool.canter]")
 
 
-def _parse_toml(path: Path, shown: str) -> dict[str, Any]:
+def _read(path: Path, shown: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{shown}: cannot be read: {error.strerror}") from None
+    except UnicodeError as error:
+        raise ConfigError(f"{shown}: {error}") from None
+
+
+def _parse_toml(text: str, shown: str) -> dict[str, Any]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{shown}: {error}") from None
 
 
@@ -183,7 +192,7 @@ def _read_file(gathered: _Gathered, layers: list[list[Item]], cwd: str) -> None:
         location = "gunicorn.conf.py"
     path = Path(cwd, location.removeprefix("file:"))
     if not location.startswith("python:") and path.suffix == ".toml":
-        _put_table(gathered, _parse_toml(path, location), location)
+        _put_table(gathered, _parse_toml(_read(path, location), location), location)
     else:
         _put_module(gathered, _run_settings(location, path, cwd), location)
 

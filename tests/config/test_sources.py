@@ -192,6 +192,12 @@ def test_mistakes_in_toml(folder: Path) -> None:
     assert error(folder).startswith("canter.toml: ")
 
 
+def test_files_that_cannot_be_read(folder: Path) -> None:
+    assert error(folder, "-c", "none.toml") == "none.toml: cannot be read: No such file or directory"
+    (folder / "canter.toml").write_bytes(b"\xff")
+    assert error(folder).startswith("canter.toml: 'utf-8' codec can't decode byte")
+
+
 def test_toml_given_with_config(folder: Path) -> None:
     (folder / "other.toml").write_text("threads = 2\n")
     assert load(folder, "-c", "other.toml").threads == 2
