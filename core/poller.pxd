@@ -52,6 +52,7 @@ cdef class Poller:
     cdef object log
 
     cpdef list poll(self, double timeout)
+    cdef int turn(self, double timeout) except -1
     cdef list take(self)
     cpdef int give_back(self, Stream stream, int then) except -1
     cdef int dispatch(self, int timeout_ms) except -1

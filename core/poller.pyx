@@ -199,8 +199,15 @@ cdef class Poller:
 
     cpdef list poll(self, double timeout):
         """Streams whose next request is complete, waiting up to `timeout` seconds for the first."""
-        cdef int64_t limit
         self.inside = True
+        try:
+            self.turn(timeout)
+        finally:
+            self.inside = False
+        return self.take()
+
+    cdef int turn(self, double timeout) except -1:
+        cdef int64_t limit
         if self.asked_stop is not None and not self.stop_at:
             self.stop(*self.asked_stop)
         if self.peek or self.ready or timeout <= 0:
@@ -210,9 +217,7 @@ cdef class Poller:
             self.now = canter_now()
             limit = min(<int64_t>(timeout * 1e9), max(self.next_deadline() - self.now, 0))
             self.dispatch(<int>min((limit + 999_999) // 1_000_000, 60_000))
-        self.expire()
-        self.inside = False
-        return self.take()
+        return self.expire()
 
     cdef list take(self):
         """The streams that are ready now."""
