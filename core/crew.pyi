@@ -1,10 +1,13 @@
 from collections.abc import Callable
+from typing import final
 
 from canter.exchange import Context
 from canter.poller import Poller
 
+@final
 class Seat: ...
 
+@final
 class Crew:
     poller: Poller
     context: Context

@@ -13,6 +13,7 @@ A thread is *serving*, *awake* (polling, or on its way to something to do), or
 look and the change.
 """
 
+cimport cython
 from collections import deque
 
 from canter.exchange cimport Context, serve_one
@@ -27,6 +28,7 @@ cdef extern from "pythread.h" nogil:
     void PyThread_release_lock(PyThread_type_lock lock)
 
 
+@cython.final
 cdef class Seat:
     """Where one thread sleeps."""
 
@@ -44,6 +46,7 @@ cdef class Seat:
             PyThread_free_lock(self.lock)
 
 
+@cython.final
 cdef class Crew:
     """`threads` requests at once. Each thread of the caller's making runs `work`; `done()` is called at the end."""
 

@@ -56,7 +56,7 @@ class Interrupting(Protocol):
 
 
 def by_path(default: float, rules: Iterable[tuple[str, float]]) -> Callable[[str], float]:
-    """Seconds that a path may take: the first pattern of `rules` that fits it, else `default`; 0: no limit."""
+    """Seconds that a path may take (0: no limit): the first pattern of `rules` that fits, else `default`."""
 
     def seconds(path: str) -> float:
         for pattern, limit in rules:
@@ -110,10 +110,11 @@ def format_stack(found: FrameType | list[FrameType] | None) -> str:
     """A stack as the interpreter prints it, the innermost call last."""
     if found is None:
         return "  (not running Python code)"
-    frames = found if isinstance(found, list) else None
-    if frames is not None:
-        return "".join("".join(traceback.format_stack(frame, limit=1)) for frame in frames).rstrip()
-    return "".join(traceback.format_stack(found)).rstrip()
+    if isinstance(found, list):  # of a task: each awaits the next
+        lines = [line for frame in found for line in traceback.format_stack(frame, limit=1)]
+    else:
+        lines = traceback.format_stack(found)
+    return "".join(lines).rstrip()
 
 
 def thread_stack(job: Job) -> FrameType | None:

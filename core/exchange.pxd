@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from canter.gateway.wsgi cimport Input
@@ -47,6 +48,7 @@ cdef class Job(Owner):
     cdef bint drained(self) except -1
 
 
+@cython.final
 cdef class Exchange(Job):
     cdef Input body
     cdef object handed                           # the socket, where the application was given it
@@ -65,6 +67,7 @@ cdef class Exchange(Job):
     cdef int take_back(self) except -1
 
 
+@cython.final
 cdef class Context(Host):
     cdef readonly object app, cfg, log, worker
     cdef readonly Terms terms

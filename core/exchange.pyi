@@ -2,6 +2,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, final
 
+from typing_extensions import disjoint_base
+
 from canter.config import Config
 from canter.http._http1 import Request
 from canter.http._response import Response
@@ -11,6 +13,7 @@ from canter.scoreboard import Row
 from canter.stream import Stream, Terms
 from canter.workers.base import Worker
 
+@final
 class Context(Host):
     app: Any
     cfg: Config
@@ -48,6 +51,7 @@ class Context(Host):
     def idle_now(self) -> None: ...
     def reopen_logs(self) -> None: ...
 
+@disjoint_base
 class Job:
     context: Context
     stream: Stream

@@ -86,6 +86,7 @@ cdef Py_ssize_t PATH_AT = scoreboard.PATH
 cdef Py_ssize_t PATH_SIZE = scoreboard.PATH_SIZE
 
 
+@cython.final
 cdef class Context(Host):
     """One a worker: the application, what is granted, and what is counted.
 

@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from canter.stream cimport Node, State, Stream, Terms
@@ -16,11 +17,13 @@ cdef class Host:
     cdef int64_t patience(self) noexcept
 
 
+@cython.final
 cdef class Watch:
     cdef readonly int fd
     cdef readonly object callback
 
 
+@cython.final
 cdef class Poller:
     cdef readonly Terms terms
     cdef readonly list sites                     # the listeners, as Sites

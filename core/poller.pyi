@@ -1,16 +1,22 @@
 import logging
 import socket
 from collections.abc import Callable
+from typing import final
+
+from typing_extensions import disjoint_base
 
 from canter.stream import Site, Stream, Terms
 
+@disjoint_base
 class Host: ...
 
+@final
 class Watch:
     fd: int
     callback: Callable[[], object]
     def __init__(self, fd: int, callback: Callable[[], object]) -> None: ...
 
+@final
 class Poller:
     terms: Terms
     sites: list[Site]

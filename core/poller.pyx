@@ -31,6 +31,7 @@ at once would spin. The oldest idle connection is closed, and accepting pauses: 
 doubling up to 1 s.
 """
 
+cimport cython
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport (
     EAGAIN,
@@ -116,7 +117,6 @@ cdef class Host:
         """Nothing is ready, the poller is about to wait: the moment for what can wait, too."""
         return 0
 
-
     cdef bint full(self) except -1:
         """Should a sibling take new connections instead?"""
         return False
@@ -126,6 +126,7 @@ cdef class Host:
         return 0
 
 
+@cython.final
 cdef class Watch:
     """A descriptor of the worker's own (such as the pipe to the master) and who to call."""
 
@@ -134,6 +135,7 @@ cdef class Watch:
         self.callback = callback
 
 
+@cython.final
 cdef class Poller:
     """All waiting connections of one worker. `limit`: connections held at most; `batch`: accepted in one turn."""
 

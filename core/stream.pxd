@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from canter.http._http1 cimport Connection, Limits, Request
@@ -9,6 +10,7 @@ cdef class Waiter:
     cpdef bint wait(self, int fd, bint write, double seconds) except -1
 
 
+@cython.final
 cdef class Terms:
     cdef readonly Limits limits
     cdef public int64_t header_ns, keepalive_ns, body_ns, write_ns   # 0: no limit (keepalive: no keep-alive)
@@ -18,6 +20,7 @@ cdef class Terms:
     cdef public Py_ssize_t buffered                                # octets of bodies the poller holds
 
 
+@cython.final
 cdef class Site:
     """What all connections of one listener share."""
     cdef readonly int fd
@@ -50,6 +53,7 @@ cdef class Owner:
     cdef int stirred(self, unsigned what) except -1
 
 
+@cython.final
 cdef class Stream:
     cdef readonly int fd
     cdef readonly Connection http

@@ -1,11 +1,15 @@
 import socket
 from typing import final
 
+from typing_extensions import disjoint_base
+
 from canter.http._http1 import Connection, Limits, Request
 
+@disjoint_base
 class Waiter:
     def wait(self, fd: int, write: bool, seconds: float) -> bool: ...
 
+@final
 class Terms:
     limits: Limits
     header_ns: int
@@ -31,6 +35,7 @@ class Terms:
         waiter: Waiter | None = None,
     ) -> None: ...
 
+@final
 class Site:
     fd: int
     sock: socket.socket
@@ -41,6 +46,7 @@ class Site:
     address: tuple[str, int] | tuple[str, int, int, int] | str | bytes
     def __init__(self, sock: socket.socket) -> None: ...
 
+@disjoint_base
 class Owner: ...
 
 @final

@@ -41,7 +41,7 @@ from canter.io cimport (
     inet_ntop,
     ntohs,
     recv,
-    send,
+    send as send_octets,
     shutdown,
     sockaddr_in,
 )
@@ -90,6 +90,7 @@ cdef class Waiter:
                 return False
 
 
+@cython.final
 cdef class Terms:
     """What one worker grants its clients: limits, and times in seconds."""
 
@@ -107,6 +108,7 @@ cdef class Terms:
         self.waiter = waiter if waiter is not None else Waiter()
 
 
+@cython.final
 cdef class Site:
     """A listener as its connections see it: name and port for SERVER_NAME and SERVER_PORT."""
 
@@ -289,7 +291,7 @@ cdef class Stream:
         """Octets taken, -1 when the send buffer is full; ClientDisconnected when the peer is gone."""
         cdef Py_ssize_t n
         while True:
-            n = send(self.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            n = send_octets(self.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
             if n >= 0:
                 self.sent += n
                 return n
@@ -423,4 +425,3 @@ cdef class Stream:
         """Say that nothing more is sent."""
         shutdown(self.fd, SHUT_WR)
         return 0
-

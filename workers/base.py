@@ -26,6 +26,7 @@ import os
 import random
 import signal
 import sys
+from _thread import start_new_thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from canter import deadlines
@@ -161,7 +162,7 @@ class Worker:
         if self.cfg.request_timeout or self.cfg.request_timeout_paths:
             deadlines.watch(self)
         if self.cfg.reload:
-            start_reloader(self.cfg, self.code_changed)
+            start_reloader(self.cfg, self.code_changed, lambda run: start_new_thread(run, ()))
         self.booted = True
         self.row[cells.STATE] = cells.SERVING
         self._ready()
@@ -253,11 +254,6 @@ class Worker:
 
     # -- signals and the end ------------------------------------------------------------------------
 
-    def code_changed(self, path: str) -> None:
-        """A file of the program is another than what runs: have the master roll the workers."""
-        self.log.info("%s has changed", path)
-        os.kill(self.ppid, signal.SIGHUP)
-
     def handle_signals(self) -> None:
         """Gunicorn's signals of a worker."""
         signal.signal(signal.SIGTERM, self.handle_exit)
@@ -293,6 +289,11 @@ class Worker:
         self.row[cells.STATE] = cells.STOPPING
         self.context.stopping = True
         self.poller.ask_stop(self.cfg.graceful_timeout if grace is None else grace, self.scoreboard.stopping)
+
+    def code_changed(self, path: str) -> None:
+        """A file of the application has changed (`--reload`): ask the master to reload. Runs in a thread."""
+        self.log.info("%s changed: reloading", path)
+        os.kill(self.ppid, signal.SIGHUP)
 
     def orphaned(self) -> None:
         """The master is gone without a word: leave soon, so that the port is free."""

@@ -1,5 +1,8 @@
+cimport cython
 from canter.stream cimport Stream
 
+
+@cython.final
 cdef class Input:
     cdef Stream stream                           # None once the request is over
     cdef bytes rest                              # received and not yet read, from `at` on
@@ -18,6 +21,7 @@ cdef Input EMPTY
 cdef Input open_input(Stream stream)
 
 
+@cython.final
 cdef class FileWrapper:
     cdef readonly object filelike
     cdef readonly Py_ssize_t block_size
