@@ -26,7 +26,6 @@ import os
 import random
 import signal
 import sys
-from _thread import start_new_thread
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from canter import deadlines
@@ -162,7 +161,7 @@ class Worker:
         if self.cfg.request_timeout or self.cfg.request_timeout_paths:
             deadlines.watch(self)
         if self.cfg.reload:
-            start_reloader(self.cfg, self.code_changed, lambda run: start_new_thread(run, ()))
+            start_reloader(self.cfg, self.code_changed)
         self.booted = True
         self.row[cells.STATE] = cells.SERVING
         self._ready()
