@@ -160,6 +160,7 @@ def _build(birth: Birth, ready: _Ready) -> Any:
     )
     made.alive_fd = birth.line.fileno()
     vars(made).update((name, value) for name, value in vars(view).items() if name not in _OWN)
+    made.pid = os.getpid()  # hooks log it
     if cfg.post_fork:
         cfg.post_fork(birth.server, made)
     return made
