@@ -84,8 +84,7 @@ RECYCLE_REQUESTS: Final = 1
 RECYCLE_LIFETIME: Final = 2
 RECYCLE_MEMORY: Final = 3
 RECYCLE_DEADLINE: Final = 4
-RECYCLE_RELOAD: Final = 5
-RECYCLE_NAMES: Final = ("", "max requests", "max lifetime", "max memory", "request deadline", "code changed")
+RECYCLE_NAMES: Final = ("", "max requests", "max lifetime", "max memory", "request deadline")
 
 # -- slot cells --------------------------------------------------------------------------
 START: Final = 0  # time at which the request began; 0: the slot is free

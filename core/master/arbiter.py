@@ -17,7 +17,7 @@ CHLD       a process has ended
 
 The rooms beside this one: `children` decides (pure), `family` forks and buries, `spawn`
 is the child's side, `reload` changes the settings, `upgrade` the program, `sockets`
-listens, `process` and `systemd` talk to the system.
+listens, `process` and `systemd` talk to the system, `admin` answers whether all is well.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from typing import Any, Final
 from canter import __version__
 from canter.config import Config
 from canter.errors import ConfigError, WorkerBootError
-from canter.master import process, signals, sockets, spawn, systemd, upgrade
+from canter.master import admin, process, signals, sockets, spawn, systemd, upgrade
 from canter.master.children import SECOND, Child, End, Limits, Table, describe
 from canter.master.family import Ended, Family, Generation
 from canter.master.reload import Reloader, policy
@@ -78,6 +78,7 @@ class Arbiter:
         self._inheritance: upgrade.Inheritance | None = None  # while the master before this one is there
         self._upgrade = upgrade.Upgrade(self, cfg.started_in)
         self._listeners: list[sockets.Listener] = []  # those it began with
+        self._admin: admin.Admin | None = None
         self._activated = False  # the service manager opened them
         self._dead_master = 0  # its workers are still about
 
@@ -164,6 +165,7 @@ class Arbiter:
         self._family.on_ended = self._on_ended
         self._reloader = Reloader(self, self._family, Generation(1, cfg, self._listeners))
         self._reloader.activated = self._activated
+        self._open_admin(self._inheritance.admin if self._inheritance else {})
         self._woke = time.monotonic_ns()
 
     def _open_board(self) -> Scoreboard:
@@ -177,6 +179,22 @@ class Arbiter:
                 os.close(self._inheritance.scoreboard)
         rows, slots = max(ROWS, 4 * cfg.workers.most), max(SLOTS, cfg.threads)
         return Scoreboard.create(rows, slots, time.monotonic_ns())
+
+    def _open_admin(self, inherited: dict[str, list[int]]) -> None:
+        """Listen, or listen no more, where the master is asked how it is."""
+        if self._admin and self._admin.listener.bind != self.cfg.admin:
+            self._admin.close(unlink=not self._is_one_of_two)
+            self._admin = None
+        if self.cfg.admin and not self._admin:
+            (listener,) = sockets.open_all([self.cfg.admin], policy(self.cfg), 1, inherited)
+            self._admin = admin.Admin(listener, self._selector, self._not_ready, time.monotonic_ns)
+            self.log.info("Answering /livez and /readyz at: %s", listener.url)
+
+    def _not_ready(self) -> str:
+        """Why no requests should be sent here; "" when they may."""
+        if self._table.ending or self._drain_until:
+            return "stopping"
+        return "" if self._table.serving else "no worker is ready"
 
     def _welcome(self) -> None:
         """Say that the server listens. A hook that fails here ends it: nothing has been served yet."""
@@ -195,6 +213,8 @@ class Arbiter:
             self._notice_sleep(now)
             self._notifier.beat(now)
             self._mourn()
+            if self._admin:
+                self._admin.expire(now)
             if 0 < self._drain_until <= now and not self._table.ending:
                 self._stop(quick=False)
             self._family.step(now)
@@ -217,6 +237,8 @@ class Arbiter:
 
     def _finish(self) -> None:
         self._close(self._all_listeners())
+        if self._admin:
+            self._admin.close(unlink=not self._is_one_of_two)
         if self._pid_file:
             self._pid_file.remove()
         self.log.info("Shutting down: Master")
@@ -338,8 +360,9 @@ class Arbiter:
                 "USR2 is ignored: the old master (pid:%d) is still there", self._inheritance.master
             )
         else:
-            listeners = self._reloader.current.listeners
-            self._upgrade.begin(self._selector, listeners, self._family.board, self._activated)
+            asked = [self._admin.listener] if self._admin else []
+            estate = upgrade.Estate(self._reloader.current.listeners, asked, self._activated)
+            self._upgrade.begin(self._selector, self._family.board, estate)
 
     def deafen(self) -> None:
         """In a child that becomes another program: hear no signals any more."""
@@ -391,6 +414,11 @@ class Arbiter:
             after.errorlog, after.loglevel, after.capture_output,
         ):  # fmt: skip
             self._move_log(after)
+        if before.admin != after.admin:
+            try:
+                self._open_admin({})
+            except sockets.ListenError as error:
+                self.log.error("admin: %s", error)
         if before.workers != after.workers:
             self._set_target(int(after.workers), "as set")
         if after.pidfile and before.pidfile != after.pidfile:

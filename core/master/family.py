@@ -187,19 +187,36 @@ class Family:
                 continue
             row = self.board.row(child.row)
             child.beat = max(child.beat, row[sb.BEAT])
-            if child.phase is Phase.READY:
-                self._observe_wishes(child, row, now)
             if sample:
                 row[sb.RSS] = resident(child.pid)
+            if child.phase is Phase.READY:
+                self._observe_ready(child, row, now)
 
-    def _observe_wishes(self, child: Child, row: sb.Row, now: int) -> None:
+    def _observe_ready(self, child: Child, row: sb.Row, now: int) -> None:
+        hard = self.lives[child.age].view.cfg.max_worker_memory_hard
         if row[sb.STATE] == sb.STOPPING:
             self._log.info("worker (pid:%d) stops, though not told to by the master", child.pid)
             self.table.leaves(child, now, "it stopped by itself")
-        elif not child.asked and (reason := row[sb.RECYCLE]):
-            names = sb.RECYCLE_NAMES
-            child.asked = names[reason] if reason < len(names) else f"reason {reason}"
-            self._log.info("worker (pid:%d) asks to be replaced: %s", child.pid, child.asked)
+        elif hard and row[sb.RSS] > hard:
+            what = f"it has {row[sb.RSS]} octets of memory, more than {hard} (max_worker_memory_hard)"
+            self._kill(self.table.condemn(child, now, what + self._in_flight(child)).child)
+        elif not child.asked and (reason := self._used_up(child, row, now)):
+            child.asked = reason
+            self._log.info("worker (pid:%d) is to be replaced: %s", child.pid, reason)
+
+    def _used_up(self, child: Child, row: sb.Row, now: int) -> str:
+        """Why a worker should be replaced; "" when it need not."""
+        cfg = self.lives[child.age].view.cfg
+        age, memory, requests = (now - child.ready_at) / SECOND, row[sb.RSS], row[sb.REQUESTS]
+        if asked := row[sb.RECYCLE]:
+            name = sb.RECYCLE_NAMES[asked] if asked < len(sb.RECYCLE_NAMES) else f"reason {asked}"
+            return f"{name} ({requests} requests)" if asked == sb.RECYCLE_REQUESTS else name
+        if cfg.max_worker_lifetime and age >= cfg.max_worker_lifetime:
+            return f"max lifetime ({age:.0f} s)"
+        # A worker that is too large before it has served anything would only be followed by its like.
+        if cfg.max_worker_memory and memory > cfg.max_worker_memory and requests:
+            return f"max memory ({memory} octets)"
+        return ""
 
     def _hear(self, child: Child, life: Life) -> None:
         """Read what a worker has to say. After the end of it the process may live on for a moment."""

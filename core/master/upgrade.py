@@ -36,6 +36,7 @@ class Inheritance:
 
     master: int  # its pid
     listeners: dict[str, list[int]]  # by bind
+    admin: dict[str, list[int]]
     activated: bool  # they come from the service manager, whatever `bind` says
     scoreboard: int
     line: int  # to say on it that the new server serves
@@ -71,6 +72,15 @@ def take(environ: MutableMapping[str, str]) -> Inheritance | None:
     return left
 
 
+@dataclass
+class Estate:
+    """What this master has to leave, as long as it is here."""
+
+    listeners: list[Listener]
+    admin: list[Listener]
+    activated: bool
+
+
 class Upgrade:
     """The old master's side: at most one new master at a time."""
 
@@ -80,21 +90,20 @@ class Upgrade:
         self._directory = directory
         self._line = -1
 
-    def begin(
-        self, selector: selectors.BaseSelector, listeners: list[Listener], board: Scoreboard, activated: bool
-    ) -> None:
+    def begin(self, selector: selectors.BaseSelector, board: Scoreboard, left: Estate) -> None:
         self._selector, self._log = selector, self._server.log
         if self.successor:
             self._log.warning("USR2 is ignored: the new master (pid:%d) is still there", self.successor)
             return
         self._server.hook("pre_exec", self._server)
         self._line, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        fds = {listener.bind: [each.fileno() for each in listener.sockets] for listener in listeners}
-        left = Inheritance(os.getpid(), fds, activated, board.fd, theirs)
+        estate = Inheritance(
+            os.getpid(), _fds(left.listeners), _fds(left.admin), left.activated, board.fd, theirs
+        )
         with signals.blocked():
             self.successor = os.fork()
             if self.successor == 0:
-                self._execute(left)
+                self._execute(estate)
         os.close(theirs)
         self._selector.register(self._line, selectors.EVENT_READ, self._hear)
         self._log.info("a new master starts (pid:%d); this one serves on until TERM or QUIT", self.successor)
@@ -126,7 +135,8 @@ class Upgrade:
         try:
             self._server.deafen()
             signals.release()
-            for fd in (*chain(*left.listeners.values()), left.scoreboard, left.line):
+            sockets = chain(*left.listeners.values(), *left.admin.values())
+            for fd in (*sockets, left.scoreboard, left.line):
                 os.set_inheritable(fd, True)
             os.chdir(self._directory)
             environ = dict(os.environ, **{VARIABLE: json.dumps(asdict(left)), "PWD": self._directory})
@@ -137,6 +147,10 @@ class Upgrade:
             self._log.exception("the new master cannot be executed")
         finally:
             os._exit(127)
+
+
+def _fds(listeners: list[Listener]) -> dict[str, list[int]]:
+    return {listener.bind: [each.fileno() for each in listener.sockets] for listener in listeners}
 
 
 def bury_rows(board: Scoreboard, dead_master: int) -> bool:

@@ -12,13 +12,9 @@ from canter.config import SETTINGS
 
 # Declared, and not used by any code yet. It may only shrink.
 PENDING: set[str] = {
-    "admin",
     "asyncio_loop",
     "interface",
     "lifespan",
-    "max_worker_lifetime",
-    "max_worker_memory",
-    "max_worker_memory_hard",
     "preload_app",
     "scoreboard_fd",
     "ws_max_queue",

@@ -248,12 +248,33 @@ def test_a_worker_that_ignores_its_end_is_killed(run) -> None:
 def test_recycling_replaces_before_it_stops(run) -> None:
     with run("fakes:recycle") as server:
         first = ask(server)
-        server.wait_log(rf"worker \(pid:{first.pid}\) asks to be replaced: max requests")
+        server.wait_log(rf"worker \(pid:{first.pid}\) is to be replaced: max requests \(1 requests\)")
         server.wait_log(rf"worker \(pid:{first.pid}\) ended .*: max requests")
         log = server.log
         ready = [match.start() for match in re.finditer(r"is ready after", log)]
         assert ready[1] < log.index(f"worker {first.pid} is told to stop")
         assert ask(server).age == 2
+
+
+def test_an_old_worker_is_replaced(run) -> None:
+    with run(max_worker_lifetime=1, workers=2) as server:
+        first = settled(server, 2)
+        server.wait_log(r"is to be replaced: max lifetime \(1 s\)")
+        until(lambda: not workers(server) & first)
+
+
+def test_a_large_worker_is_replaced_after_its_request(run) -> None:
+    with run(max_worker_memory=1) as server:
+        settled(server, 1)
+        first = ask(server)
+        server.wait_log(rf"worker \(pid:{first.pid}\) is to be replaced: max memory \(\d+ octets\)")
+        until(lambda: ask(server).pid != first.pid)
+
+
+def test_a_far_too_large_worker_is_killed(run) -> None:
+    with run(max_worker_memory_hard=1) as server:
+        line = r"is killed: it has \d+ octets of memory, more than 1 \(max_worker_memory_hard\)"
+        server.wait_log(f"(?s)({line}.*){{2}}")
 
 
 def test_a_killed_master_leaves_nobody_behind(run) -> None:
