@@ -1,4 +1,4 @@
-# cython: language_level=3, wraparound=False, boundscheck=False, initializedcheck=False
+# cython: language_level=3, wraparound=False, boundscheck=False, initializedcheck=False, auto_pickle=False
 """HTTP/1.0 and 1.1 requests: bytes in, `Request` objects and body octets out.
 
 **Strategy.** A `Connection` keeps what it was fed in one block of memory that
@@ -19,6 +19,8 @@ line end, content. After a refusal nothing more is read.
 
 **Memory.** A pointer into the block is valid until the block grows or is freed,
 which only `reserve` and `release` do; no function holds one over a call of either.
+While one is held no foreign code runs: what is made meanwhile (bytes, str, Request)
+is of no concern to the garbage collector, and an error is raised as the last thing.
 Each access is within `data[start:end]`; where that is not plain from the line
 itself, a comment says why. Offsets are 32 bits wide: `Limits` keeps a head below
 2**30 octets. The tables of this module are filled while it is imported and only
@@ -29,6 +31,7 @@ RFC 9112 is the grammar; docs/http-policy.md says where Canter is stricter.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Copy, PyDict_GetItem, PyDict_SetItem
+from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeLatin1
 from libc.limits cimport LLONG_MAX
 from libc.stdint cimport uint32_t, uint64_t
@@ -64,7 +67,6 @@ cdef enum:
     VISIBLE = 2         # 0x21-0x7E, what a target may be made of
     REG_NAME = 4        # RFC 3986 unreserved / sub-delims (percent escapes are read apart)
     HEXDIG = 8
-    SCHEME = 16         # what may follow the first letter of a URI scheme
 
 cdef octet[256] CLASS   # bits of the enum above
 cdef octet[256] LOWER   # ASCII letters to lower case, the rest as it is
@@ -80,7 +82,6 @@ def _fill_classes():
         VISIBLE: "".join(map(chr, range(0x21, 0x7F))),
         REG_NAME: alphanumeric + "-._~" + "!$&'()*+,;=",
         HEXDIG: "0123456789abcdefABCDEF",
-        SCHEME: alphanumeric + "+-.",
     }
     for bit, characters in members.items():
         for character in characters:
@@ -105,13 +106,63 @@ cdef bint is_token(const octet *p, Py_ssize_t size) noexcept:
     return size > 0
 
 
+cdef enum:
+    WORD = 8            # octets that are looked at in one step
+
+cdef extern from *:
+    """
+    #define CANTER_EACH 0x0101010101010101ULL
+    """
+    const uint64_t EACH "CANTER_EACH"       # times a number below 256: it in each octet of a word
+
+
+cdef inline uint64_t word(const octet *p) noexcept:
+    """The octets p[:WORD]."""
+    cdef uint64_t octets
+    memcpy(&octets, p, WORD)
+    return octets
+
+
+cdef inline uint64_t below_space(uint64_t octets) noexcept:
+    """Not 0 where any octet of the word is below 0x20: taking 0x20 from it sets a top bit it did not have."""
+    return (octets - EACH * 0x20) & ~octets & (EACH * 0x80)
+
+
+cdef inline uint64_t odd(uint64_t octets) noexcept:
+    """Not 0 where any octet of the word is a CTL; DEL is what becomes 0, hence below 1, by the exclusive or."""
+    cdef uint64_t deletes = octets ^ (EACH * 0x7F)
+    return below_space(octets) | ((deletes - EACH) & ~deletes & (EACH * 0x80))
+
+
 cdef bint has_control(const octet *p, Py_ssize_t size) noexcept:
-    """Whether p[:size] has a CTL that no field value may hold (any but HTAB)."""
-    cdef Py_ssize_t i
-    cdef int found = 0
-    for i in range(size):                   # no early way out: so the compiler makes it a vector loop
-        found |= ((p[i] < 0x20) & (p[i] != 0x09)) | (p[i] == 0x7F)
-    return found != 0
+    """Whether p[:size] has a CTL that no field value may hold (any but HTAB).
+
+    By words first, the last of which may overlap the one before: most values have no
+    CTL at all.
+    """
+    cdef Py_ssize_t i = 0
+    cdef uint64_t found = 0
+    if size >= WORD:
+        while i <= size - WORD:
+            found |= odd(word(p + i))
+            i += WORD
+        found |= odd(word(p + size - WORD))
+        if found == 0:
+            return False
+    for i in range(size):
+        if (p[i] < 0x20 and p[i] != c"\t") or p[i] == 0x7F:
+            return True
+    return False
+
+
+cdef inline bint same_word(const octet *p, const octet *lower) noexcept:
+    """Whether p[:WORD], in any case, is lower[:WORD], which holds lower-case letters, digits and "-" alone.
+
+    The bit 0x20 makes a letter lower-case. It also turns octets below 0x20 into
+    digits and "-", so these must not be there.
+    """
+    cdef uint64_t octets = word(p)
+    return (octets | (EACH * 0x20)) == word(lower) and below_space(octets) == 0
 
 
 cdef bint same_name(const octet *p, const octet *lower, Py_ssize_t size) noexcept:
@@ -121,6 +172,18 @@ cdef bint same_name(const octet *p, const octet *lower, Py_ssize_t size) noexcep
         if LOWER[p[i]] != lower[i]:
             return False
     return True
+
+
+cdef inline bint same_known_name(const octet *p, const octet *lower, Py_ssize_t size) noexcept:
+    """The same for a name of letters, digits and "-" alone, by words where it has one."""
+    cdef Py_ssize_t i = 0
+    if size < WORD:
+        return same_name(p, lower, size)
+    while i <= size - WORD:
+        if not same_word(p + i, lower + i):
+            return False
+        i += WORD
+    return same_word(p + size - WORD, lower + size - WORD)
 
 
 cdef str shown(const octet *p, Py_ssize_t size):
@@ -224,7 +287,7 @@ cdef int kind_of(const octet *p, Py_ssize_t size) noexcept:
     cdef unsigned int slot = slot_of(p, size)
     cdef int kind = SLOT[slot]
     while kind:                             # ends: KINDS < SLOTS, so there is a free slot
-        if NAME_SIZE[kind] == size and same_name(p, NAME[kind], size):
+        if NAME_SIZE[kind] == size and same_known_name(p, NAME[kind], size):
             return kind
         slot = (slot + 1) & (SLOTS - 1)
         kind = SLOT[slot]
@@ -236,6 +299,7 @@ cdef int kind_of(const octet *p, Py_ssize_t size) noexcept:
 # --- limits ----------------------------------------------------------------------
 
 cdef enum:
+    MOST_FIELDS = 32768                 # Gunicorn's, too
     LARGEST_HEAD = 1 << 30              # keeps every offset inside 32 bits
     LARGEST_CHUNK_LINE = 16 + 1 + 255   # hex digits; ";" and an extension that nobody reads
     CHUNK_DIGITS = 16                   # as many as a 64-bit number has
@@ -243,7 +307,8 @@ cdef enum:
 
 
 cdef class Limits:
-    """What one request may take up. Sizes are octets without the CRLF of the line.
+    """What one request may take up. Sizes are octets without the CRLF of the line; 0 is no limit of
+    its own for a request line, a field and a body, and the most there may be for fields.
 
     The defaults are Gunicorn's (4094, 100, 8190) and, for the head as a whole and
     for trailers, what Apache and nginx allow in the same order of magnitude. A head
@@ -264,7 +329,7 @@ cdef class Limits:
         if max(request_line, field_size, head, trailers) > LARGEST_HEAD // 4:
             raise ValueError(f"a limit of the head can't be above {LARGEST_HEAD // 4} octets")
         self.request_line = request_line
-        self.fields = fields
+        self.fields = min(fields or MOST_FIELDS, MOST_FIELDS)
         self.field_size = field_size
         self.head = max(head, request_line + field_size + 6)     # two CRLF, and the empty line's
         self.body = body
@@ -504,12 +569,12 @@ cdef bint is_ipv4(const octet *p, Py_ssize_t size) noexcept:
 
 cdef int read_field(Field *line, const octet *data, Py_ssize_t at, Py_ssize_t stop) except -1:
     """Read data[at:stop], a field line without its CRLF and not empty; offsets count from data."""
-    cdef Py_ssize_t colon = at, begin, end = stop
-    while colon < stop and CLASS[data[colon]] & TOKEN:
-        colon += 1
-    if colon == at or colon == stop or data[colon] != c":":
+    cdef const octet *found = <const octet *>memchr(data + at, c":", <size_t>(stop - at))
+    cdef Py_ssize_t colon = stop if found == NULL else found - data
+    cdef Py_ssize_t begin = colon + 1, end = stop
+    cdef int kind = UNKNOWN if colon == at or found == NULL else kind_of(data + at, colon - at)
+    if found == NULL or (kind <= HIDDEN and not is_token(data + at, colon - at)):   # a known name is a token
         raise BadRequest(f"no field name and colon: {shown(data + at, stop - at)}")
-    begin = colon + 1
     while begin < stop and (data[begin] == c" " or data[begin] == c"\t"):
         begin += 1
     while end > begin and (data[end - 1] == c" " or data[end - 1] == c"\t"):
@@ -520,7 +585,7 @@ cdef int read_field(Field *line, const octet *data, Py_ssize_t at, Py_ssize_t st
     line.name_size = <uint32_t>(colon - at)
     line.value = <uint32_t>begin
     line.value_size = <uint32_t>(end - begin)
-    line.kind = kind_of(data + at, colon - at)
+    line.kind = kind
     return 0
 
 
@@ -670,7 +735,7 @@ cdef class Request:
 
     cdef int add(self, Field *line) except -1:
         cdef Field *larger
-        if self.count == self.room:         # Limits.fields keeps room far from an overflow
+        if self.count == self.room:         # room is at most 2 * MOST_FIELDS
             larger = <Field *>malloc(<size_t>self.room * 2 * sizeof(Field))
             if larger == NULL:
                 raise MemoryError()
@@ -728,15 +793,18 @@ cdef class Request:
 
     cdef int add_path(self, dict environ) except -1:
         cdef str target = self.text(self.parts.at, self.parts.size)
+        cdef const char *head = PyBytes_AS_STRING(self.head)
         cdef str path
-        cdef object script
+        cdef PyObject *script_at = PyDict_GetItem(environ, "SCRIPT_NAME")
+        cdef str script = <str?><object>script_at if script_at != NULL else ""
         PyDict_SetItem(environ, "RAW_URI", target)
         PyDict_SetItem(environ, "QUERY_STRING", self.text(self.parts.query, self.parts.query_size))
-        if 0 < self.parts.path_size == self.parts.size and target.find("%") < 0:
+        if self.parts.path_size == 0 or memchr(head + self.parts.path, c"%", self.parts.path_size) != NULL:
+            path = self.decoded_path().decode("latin-1")
+        elif self.parts.path_size == self.parts.size:
             path = target
         else:
-            path = self.decoded_path().decode("latin-1")
-        script = environ.get("SCRIPT_NAME")
+            path = self.text(self.parts.path, self.parts.path_size)
         if path == "*":
             path = ""
         elif script:
@@ -752,7 +820,7 @@ cdef class Request:
         cdef const octet *p = <const octet *>PyBytes_AS_STRING(self.head) + self.parts.path
         cdef octet *out
         cdef bytes result
-        if size == 0 or p[0] == c"?":
+        if size == 0:
             return b"/"
         if memchr(p, c"%", size) == NULL:
             return PyBytes_FromStringAndSize(<const char *>p, size)
@@ -915,11 +983,9 @@ cdef class Connection:
     more. After the end of input (`eof`) None means that nothing will come.
     """
 
-    def __cinit__(self):
-        self.body_done = True
-
-    def __init__(self, Limits limits not None):
+    def __cinit__(self, Limits limits not None):
         self.limits = limits
+        self.body_done = True
 
     def __dealloc__(self):
         free(self.data)
@@ -939,12 +1005,9 @@ cdef class Connection:
         self.started = self.body_done
         return 0
 
-    def feed(self, const octet[::1] data not None):
+    def feed(self, bytes data not None):
         """Take in a copy of `data`; b"" is the end of input."""
-        if data.shape[0] == 0:
-            self.feed_raw(NULL, 0)
-        else:
-            self.feed_raw(<const char *>&data[0], data.shape[0])
+        self.feed_raw(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
     cdef int reserve(self, Py_ssize_t size) except -1:
         """Make room for `size` octets behind what is held.
@@ -1173,7 +1236,13 @@ cdef class Connection:
             if produced == 0:
                 self.refuse()
                 raise
-        return PyBytes_FromStringAndSize(out, produced) if produced else None
+        if produced == 0:
+            return None
+        try:
+            return PyBytes_FromStringAndSize(out, produced)
+        except MemoryError:                 # the octets are consumed: going on would lose them
+            self.refuse()
+            raise
 
     cdef int step(self, char **out, Py_ssize_t *produced) except -1:
         """One step through a chunked body; false where it is at its end or needs more octets.

@@ -1,4 +1,4 @@
-# cython: language_level=3, wraparound=False, boundscheck=False, initializedcheck=False
+# cython: language_level=3, wraparound=False, boundscheck=False, initializedcheck=False, auto_pickle=False
 """HTTP/1 answers: what an application says in, octets for the wire out.
 
 **Strategy.** `begin_wsgi` and `begin_asgi` check the application's status and fields

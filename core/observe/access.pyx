@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, auto_pickle=False
 """The access log: one line a request, in Gunicorn's format.
 
 **Strategy.** The format is compiled once into a list of ops. `add` runs them over

@@ -227,6 +227,7 @@ STRICTER = (
 
 # Canter takes it, the peer refuses, with that detail.
 LOOSER = (
+    Difference("h11", "bad Content-Length", "h11 counts the digits, leading zeros too"),
     Difference("h11", "no request line received", "h11 takes no empty line; RFC 9112 2.2 asks to skip one"),
     Difference(
         "httptools", "Invalid method encountered", "llhttp knows a list of methods; a method is any token"

@@ -21,7 +21,7 @@ IMPURE = {
 }  # fmt: skip
 
 # The doors of each module: everything it may name in an import or cimport.
-FROM_C = {"cython", "cpython.bytes", "cpython.dict", "cpython.unicode", *(
+FROM_C = {"cython", "cpython.bytes", "cpython.dict", "cpython.object", "cpython.unicode", *(
     f"libc.{name}" for name in ("limits", "stdint", "stdlib", "string")
 )}  # fmt: skip
 ALLOWED = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+from typing import Any
 
 import pytest
 
@@ -184,15 +185,10 @@ class TestPieces:
             assert connection.next_request() is not None
         assert connection.next_request() is None
 
-    def test_feed_takes_what_holds_octets(self) -> None:
-        connection = Connection(Limits())
-        connection.feed(bytearray(get()[:5]))
-        connection.feed(memoryview(get())[5:])
-        assert connection.next_request() is not None
+    @pytest.mark.parametrize("wrong", ["GET", None, bytearray(b"GET")])
+    def test_feed_takes_bytes_alone(self, wrong: Any) -> None:
         with pytest.raises(TypeError):
-            connection.feed("GET")  # type: ignore[arg-type]
-        with pytest.raises(TypeError):
-            connection.feed(None)  # type: ignore[arg-type]
+            Connection(Limits()).feed(wrong)
 
 
 class TestDirect:
@@ -352,11 +348,53 @@ class TestRequest:
         assert not gc.is_tracked(fed())
 
 
+class TestWords:
+    """Names and values are looked at by words of eight octets: each place in a word, each length."""
+
+    @pytest.mark.parametrize("size", range(1, 26))
+    def test_control_octets_at_each_place(self, size: int) -> None:
+        for place in range(size):
+            for octet in (0x00, 0x08, 0x0A, 0x1F, 0x7F):
+                value = bytearray(b"v" * size)
+                value[place] = octet
+                with pytest.raises(BadRequest):
+                    request_of(get(b"X: " + value))
+            for octet in (0x09, 0x20, 0x21, 0x7E, 0x80, 0x8A, 0xFF):
+                value = bytearray(b"v" * (size + 2))
+                value[place + 1] = octet
+                assert request_of(get(b"X: " + value)).field(b"x") == value
+
+    @pytest.mark.parametrize("name", [
+        b"Host", b"Cookie", b"Referer", b"X-Scheme", b"User-Agent", b"Content-Md5", b"Content-Length",
+        b"Accept-Encoding", b"Transfer-Encoding", b"Upgrade-Insecure-Requests",
+    ])  # fmt: skip
+    def test_a_known_name_is_that_name_alone(self, name: bytes) -> None:
+        for place in range(len(name)):
+            for octet in range(256):
+                other = bytearray(name)
+                other[place] = octet
+                if other.lower() == name.lower():
+                    continue
+                line = bytes(other) + b": 1"
+                connection = fed(get(line, b"Host: a"))
+                try:
+                    request = connection.next_request()
+                except BadRequest:
+                    continue
+                assert request is not None
+                assert name.lower() not in dict(request.raw_headers(hidden=True)) or name == b"Host"
+                assert request.content_length == -1
+                assert not request.chunked
+
+
 class TestLimits:
     def test_defaults(self) -> None:
         limits = Limits()
         assert (limits.request_line, limits.fields, limits.field_size) == (4094, 100, 8190)
         assert (limits.head, limits.body, limits.trailers) == (65536, 0, 8192)
+
+    def test_fields_have_a_bound_in_any_case(self) -> None:
+        assert [Limits(fields=fields).fields for fields in (0, 1, 40_000)] == [32768, 1, 32768]
 
     def test_a_head_has_room_for_its_longest_lines(self) -> None:
         limits = Limits(request_line=60_000, field_size=90_000)
@@ -375,6 +413,8 @@ class TestLimits:
     def test_none_is_no_limits(self) -> None:
         with pytest.raises(TypeError):
             Connection(None)  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            Connection.__new__(Connection)
 
     def test_a_peer_that_never_ends_a_head_uses_bounded_memory(self) -> None:
         connection = Connection(Limits(request_line=0, field_size=0, head=1000))
