@@ -52,6 +52,7 @@ cdef class Job(Owner):
 cdef class Exchange(Job):
     cdef Input body
     cdef object handed                           # the socket, where the application was given it
+    cdef bint delivered                          # the whole answer is on its way
 
     cdef object run(self, dict environ)
     cdef int deliver(self, object result) except -1

@@ -603,7 +603,7 @@ cdef class Exchange(Job):
 
     def write(self, data):
         """PEP 3333's write(): sent when it returns."""
-        if data:
+        if data or not PyBytes_CheckExact(data):
             self.emit(data, -1)
 
     def early_hints(self, headers):
@@ -623,6 +623,7 @@ cdef class Exchange(Job):
         cdef object result = self.context.app(environ, self.start_response)
         try:
             self.deliver(result)
+            self.delivered = True
         finally:
             close = getattr(result, "close", None) if not PyList_CheckExact(result) else None
             if close is not None:
@@ -638,8 +639,10 @@ cdef class Exchange(Job):
                 joined = join(result)
                 if joined is not None:
                     return self.deliver_whole(<bytes>joined)
-        if type(result) is FileWrapper and not self.response.bodyless:
-            return self.deliver_file(result)
+        if type(result) is FileWrapper:
+            (<FileWrapper>result).left = self.response.length
+            if not self.response.bodyless:
+                return self.deliver_file(result)
         return self.deliver_each(result)
 
     cdef int deliver_whole(self, bytes data) except -1:
@@ -709,7 +712,7 @@ cdef class Exchange(Job):
 
     cdef int deliver_file(self, object wrapper) except -1:
         """A file wrapper around a regular file: sendfile(2), finished by the poller."""
-        cdef long long at, size, count
+        cdef long long at, count
         filelike = (<FileWrapper>wrapper).filelike
         try:
             fd = filelike.fileno()
@@ -717,26 +720,31 @@ cdef class Exchange(Job):
             at = filelike.tell()
         except (AttributeError, OSError, ValueError):   # io.UnsupportedOperation is an OSError
             return self.deliver_each(wrapper)
-        size = found.st_size
-        if not stat_module.S_ISREG(found.st_mode) or self.response.started or at >= size:
+        count = found.st_size - at
+        if not stat_module.S_ISREG(found.st_mode) or self.response.started or count <= 0:
             return self.deliver_each(wrapper)
         self.must_have_begun()
         self.hold_claim()
         self.check_expecting()
-        head = self.response.head(self.context.stamp(), size - at)
-        self.stream.send(head)
-        count = self.response.allow(size - at)
+        if 0 <= self.response.length < count:
+            count = self.response.length                # PEP 3333: to the end of the file, or so far
+        self.stream.send(self.response.head(self.context.stamp(), count))
         if count > 0:
+            if self.handed is not None:
+                os.set_blocking(self.stream.fd, False)  # sendfile(2) has no flag for it
             self.response.chunk_head(count)             # a length is known, so nothing goes before it
             self.stream.finish_file(fd, at, count)
         self.response.end()
         return self.check_length()
 
     cdef int check_expecting(self) except -1:
-        """A final answer to a client that still waits for its 100 closes the connection."""
+        """A final answer to a client that still waits for its 100 closes the connection.
+
+        No 100 may follow it; the application can still read what the client sends regardless.
+        """
         if self.body.expecting:
             self.response.keep_alive = False
-            self.body.detach()
+            self.body.expecting = False
         return 0
 
     cdef int hand_over(self, dict environ) except -1:
@@ -748,12 +756,9 @@ cdef class Exchange(Job):
         return 0
 
     cdef int take_back(self) except -1:
-        """The application is done with the socket that it was handed."""
-        try:
-            self.handed.setblocking(False)          # all descriptors of a connection share this
-            self.handed.close()
-        except OSError:
-            pass                                    # it has closed it
+        """The request is over: nobody but the server uses the socket from here on, and it never blocks."""
+        self.handed.close()
+        os.set_blocking(self.stream.fd, False)
         return 0
 
     cdef int recover(self, object error) except -1:
@@ -762,9 +767,16 @@ cdef class Exchange(Job):
         if self.handed is not None and isinstance(error, StopIteration):
             return CLOSE                            # Gunicorn's way to say: I had the socket and am done
         refused = self.context.failed(self, error)
-        if refused is None or self.response.started or not self.claim(APPLICATION):
+        if self.overruled or refused is None:
             return CUT
-        self.answer(refused)
+        if self.delivered:
+            return CLOSE                            # the iterable's close() raised: the answer itself is whole
+        if self.response.started or not self.claim(APPLICATION):
+            return CUT
+        try:
+            self.answer(refused)
+        except ClientDisconnected:
+            return CUT
         return CLOSE
 
     cdef int answer(self, object error) except -1:
@@ -822,9 +834,9 @@ cpdef int serve_one(Stream stream, Context context) except -1:
         if isinstance(error, SystemExit) and getattr(context.worker, "aborted", False):
             raise                                   # but for that of the worker's own handler of ABRT
         then = exchange.recover(error)
-    if exchange.body is not EMPTY:
-        exchange.body.detach()
     if exchange.handed is not None:
         exchange.take_back()
+    if exchange.body is not EMPTY:
+        exchange.body.detach()
     exchange.shut(environ)
     return then

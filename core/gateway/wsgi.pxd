@@ -25,3 +25,4 @@ cdef Input open_input(Stream stream)
 cdef class FileWrapper:
     cdef readonly object filelike
     cdef readonly Py_ssize_t block_size
+    cdef long long left                          # octets that may still be sent; -1: all

@@ -45,7 +45,7 @@ cdef class Input:
         if not data:
             self.ended = True
             return False
-        self.rest = data if self.rest is None else self.rest[self.at:] + data
+        self.rest = data                            # all of what was here is taken before more is asked for
         self.at = 0
         return True
 
@@ -99,19 +99,22 @@ cdef class Input:
 
     def readline(self, size=-1):
         """One line with its LF, or `size` octets of it."""
-        cdef Py_ssize_t limit = -1 if size is None else size
+        cdef Py_ssize_t left = -1 if size is None else size
         cdef Py_ssize_t found
-        cdef bytes data
-        if limit == 0:
+        cdef list parts = []
+        if left == 0:
             return b""
-        while True:
-            data = self.rest
-            found = -1 if data is None else data.find(b"\n", self.at)
-            if found >= 0:
-                found += 1 - self.at
-                return self.take(found if limit < 0 else min(found, limit))
-            if 0 < limit <= self.here() or not self.fill(BLOCK):
-                return self.take(self.here() if limit < 0 else limit)
+        while self.here() or self.fill(BLOCK):
+            found = self.rest.find(b"\n", self.at)
+            found = self.here() if found < 0 else found + 1 - self.at
+            if 0 < left < found:
+                found = left
+            parts.append(self.take(found))
+            if left > 0:
+                left -= found
+            if left == 0 or (<bytes>parts[-1]).endswith(b"\n"):
+                break
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def readlines(self, hint=-1):
         """The lines that are left; with a `hint`, no more once that many octets are read."""
@@ -158,12 +161,19 @@ cdef class FileWrapper:
     def __init__(self, filelike, block_size=8192):
         self.filelike = filelike
         self.block_size = block_size
+        self.left = -1
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        data = self.filelike.read(self.block_size)
+        if self.left < 0:
+            data = self.filelike.read(self.block_size)
+        elif self.left > 0:                         # PEP 3333: to the end of the file, or of Content-Length
+            data = self.filelike.read(min(self.block_size, self.left))
+            self.left -= min(<long long>len(data), self.left)
+        else:
+            raise StopIteration
         if data:
             return data
         raise StopIteration
