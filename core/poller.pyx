@@ -212,6 +212,8 @@ cdef class Poller:
         cdef int64_t limit
         if self.asked_stop is not None and not self.stop_at:
             self.stop(*self.asked_stop)
+            if self.count == 0:
+                timeout = 0
         if self.peek or self.ready or timeout <= 0:
             self.dispatch(0)
         if not self.ready and timeout > 0:
@@ -604,8 +606,14 @@ cdef class Poller:
                 return self.drop(stream, False)
 
     cdef int drop(self, Stream stream, bint hard) except -1:
-        """Close the socket; `hard`: so that the client sees a reset."""
+        """Close the socket; `hard`: so that the client sees a reset.
+
+        Closing alone ends the watching only where nobody else has the socket: a child that
+        the application forked may, and the set's pointer must not outlive the stream.
+        """
         if stream.fd >= 0:
+            if stream.watched:
+                canter_unwatch(self.set, stream.fd)
             if hard:
                 canter_close_hard(stream.fd)
             else:
