@@ -44,7 +44,7 @@ class Server:
         self.process = process
         self.pid = process.pid
         self.urls: list[str] = []
-        self._log_file = log_file
+        self.log_file = log_file
 
     @property
     def url(self) -> str:
@@ -69,7 +69,7 @@ class Server:
     @property
     def log(self) -> str:
         """What the server has written to its standard output and error so far."""
-        return self._log_file.read_text(encoding="utf-8", errors="replace")
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
 
     def wait_log(self, pattern: str, timeout: float = DEADLINE) -> re.Match[str]:
         """The first match of ``pattern`` in the log, waited for as long as the server runs."""
