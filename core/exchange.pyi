@@ -78,3 +78,11 @@ class InternalServerError(Exception):
     reason: str
 
 def serve_one(stream: Stream, context: Context) -> int: ...
+
+class HookResponse:
+    status: str | None
+    status_code: int
+    headers: list[tuple[str, str]]
+    response_length: int | None
+    sent: int
+    def __init__(self, response: Response, headers: list[tuple[str, str]] | None) -> None: ...

@@ -395,7 +395,7 @@ cdef class Context(Host):
     cdef int call_post_request(self, Job job, object environ) except -1:
         """Gunicorn's hook: post_request(worker, request, environ, response)."""
         try:
-            self.post_request(self.worker, job.request, environ, job.response)
+            self.post_request(self.worker, job.request, environ, HookResponse(job.response, job.headers))
         except Exception:
             self.log.exception("Exception in the post_request hook")
         return 0
@@ -424,6 +424,17 @@ cdef int apply_forwarded(dict environ, object said) except -1:
         environ["SCRIPT_NAME"] = said.script_name
         environ["PATH_INFO"] = path[len(said.script_name):]
     return 0
+
+
+class HookResponse:
+    """An answer as Gunicorn's post_request hooks know it. `status` is None where none was sent."""
+
+    def __init__(self, Response response, headers):
+        self.status = response.status_line
+        self.status_code = response.status
+        self.headers = headers or []
+        self.response_length = response.length if response.length >= 0 else None
+        self.sent = response.sent
 
 
 class InternalServerError(ProtocolError):
@@ -542,9 +553,14 @@ cdef class Job(Owner):
         return 0
 
     cdef int keep_headers(self, object headers) except -1:
-        """The access log may want the application's fields."""
-        if self.context.access is not None and self.context.access.needs_headers:
+        """The access log and hooks may want the application's fields. Since the request began we may be stopping."""
+        if (
+            self.context.access is not None and self.context.access.needs_headers
+            or self.context.post_request is not None
+        ):
             self.headers = list(headers)
+        if self.context.stopping:
+            self.response.keep_alive = False
         return 0
 
     cdef int must_have_begun(self) except -1:

@@ -172,3 +172,15 @@ def serve(
             raise
         finally:
             server.kill()
+
+
+def __getattr__(name: str) -> Any:
+    """`WorkerContract`, the contract of worker classes as pytest tests: only there is pytest needed."""
+    if name != "WorkerContract":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import pytest
+
+    pytest.register_assert_rewrite("canter.contract")
+    from canter.contract import WorkerContract
+
+    return WorkerContract
