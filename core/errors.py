@@ -24,6 +24,7 @@ class ProtocolError(CanterError):
 
     status: ClassVar[int]
     reason: ClassVar[str]  # the phrase of the status line
+    fields: ClassVar[tuple[tuple[str, str], ...]] = ()  # more fields of the answer
 
 
 class BadRequest(ProtocolError):
@@ -80,6 +81,7 @@ class Overloaded(ProtocolError):
 
     status = 503
     reason = "Service Unavailable"
+    fields = (("Retry-After", "1"),)
 
 
 class DeadlineExceeded(ProtocolError):

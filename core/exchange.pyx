@@ -315,7 +315,7 @@ cdef class Context(Host):
 
     cdef int refuse(self, Stream stream, object error) except -1:
         """Answer a request that the application never sees; the poller then closes."""
-        cdef bytes answer = refusal(error.status, error.reason, self.stamp())
+        cdef bytes answer = refusal(error.status, error.reason, self.stamp(), type(error).fields)
         self.log.warning("%d to %s: %s", error.status, stream.name, error)
         self.cells[BYTES_OUT] += <uint64_t>PyBytes_GET_SIZE(answer)
         try:
@@ -350,6 +350,9 @@ cdef class Context(Host):
             if self.siblings[i][STATE] == SERVING and self.siblings[i][BUSY_CELL] < self.siblings[i][CAPACITY]:
                 return True
         return False
+
+    cdef bint has_siblings(self) noexcept:
+        return self.sibling_count > 0
 
     cdef int64_t patience(self) noexcept:
         return self.queue_ns

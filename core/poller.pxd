@@ -1,7 +1,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
-from canter.stream cimport Node, State, Stream, Terms
+from canter.stream cimport Node, Site, State, Stream, Terms
 
 cdef enum Next:
     KEEP_ALIVE
@@ -14,6 +14,7 @@ cdef class Host:
     cdef int refuse(self, Stream stream, object error) except -1
     cdef int idle(self) except -1
     cdef bint full(self) except -1
+    cdef bint has_siblings(self) noexcept
     cdef int64_t patience(self) noexcept
 
 
@@ -43,6 +44,7 @@ cdef class Poller:
     cdef bint inside                             # within poll
     cdef public bint peek                        # look without waiting first: others want the GIL
     cdef tuple asked_stop
+    cdef int run                                 # connections accepted since a sibling went first
     cdef bint gated                              # not listening because a sibling should
     cdef int64_t resume_at                       # accept again then; 0: not paused
     cdef int64_t pause_ns
@@ -76,6 +78,7 @@ cdef class Poller:
     cdef int pause(self, int64_t span) except -1
     cdef int resume(self) except -1
     cdef int ungate(self) except -1
+    cdef int step_back(self, Site site) except -1
     cdef int accept_failed(self, int code) except -1
     cdef bint holds_back(self, Stream stream) noexcept
     cdef int part(self, Stream stream) except -1

@@ -96,6 +96,7 @@ from canter.errors import ClientDisconnected, ProtocolError, RequestTimeout
 
 cdef enum:
     SCRATCH = 65536
+    RUN = 8                                    # connections a worker accepts before it lets a sibling go first
 
 cdef int64_t LINGER_NS = 2 * SECOND            # as Apache's lingering close
 cdef int64_t STOP_IDLE_NS = 2 * SECOND         # a stopping worker keeps idle connections no longer
@@ -119,6 +120,10 @@ cdef class Host:
 
     cdef bint full(self) except -1:
         """Should a sibling take new connections instead?"""
+        return False
+
+    cdef bint has_siblings(self) noexcept:
+        """Do other workers accept from the same listeners?"""
         return False
 
     cdef int64_t patience(self) noexcept:
@@ -399,6 +404,18 @@ cdef class Poller:
             self.pause_ns = 0
             stream.site = site
             self.adopt(stream)
+            self.run += 1
+        if self.run >= RUN and self.listening and not self.emptying:
+            self.step_back(site)
+        return 0
+
+    cdef int step_back(self, Site site) except -1:
+        """Let a sibling be the first to be woken: the kernel always wakes whoever watched first."""
+        self.run = 0
+        if self.host.has_siblings():
+            canter_unwatch(self.set, site.fd)
+            if canter_watch_level(self.set, site.fd, <void *>site, 1) < 0:
+                raise OSError(errno, strerror(errno).decode())
         return 0
 
     cdef int accept_failed(self, int code) except -1:

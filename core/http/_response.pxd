@@ -49,5 +49,5 @@ cdef class Response:
     cdef bytes close_head(self, bytes stamp, const char *body, Py_ssize_t size)
 
 
-cpdef bytes refusal(int status, str reason, bytes stamp)
+cpdef bytes refusal(int status, str reason, bytes stamp, tuple fields=*)
 cpdef bytes interim(int status, object headers)

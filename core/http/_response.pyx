@@ -507,11 +507,11 @@ cdef Py_ssize_t hex_digits(char *digits, unsigned long long number) noexcept:
             return first
 
 
-cpdef bytes refusal(int status, str reason, bytes stamp):
-    """A whole short answer to what was refused; it closes the connection."""
+cpdef bytes refusal(int status, str reason, bytes stamp, tuple fields=()):
+    """A whole short answer to what was refused, with more `fields`; it closes the connection."""
     text = f"{status} {reason}"
     response = Response(None, False)
-    response.begin_wsgi(text, [("Content-Type", "text/plain; charset=utf-8")])
+    response.begin_wsgi(text, [("Content-Type", "text/plain; charset=utf-8"), *fields])
     return response.whole(stamp, f"{text}\n".encode())
 
 

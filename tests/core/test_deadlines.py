@@ -32,10 +32,12 @@ def test_hung_request_gets_504_and_its_stack_is_logged(worker_class, path, here)
     ) as server:
         answer = get(server, f"{path}?s=30")
         assert answer.status_code == 504
-        found = server.wait_log(rf"Request timeout: GET {path}\?s=30 HTTP/1.1 after \d+\.\d+ s from 127\.0\.0\.1:\d+")
+        found = server.wait_log(
+            rf"Request timeout: GET {path}\?s=30 HTTP/1.1 after \d+\.\d+ s from 127\.0\.0\.1:\d+"
+        )
         assert "answered with 504" in found.string
         server.wait_log(r"apps\.py\", line \d+, in hanging")
-        server.wait_log("asks to be replaced: request deadline")
+        server.wait_log("to be replaced: request deadline")
         assert get(server, "/").status_code == 200
         server.wait_log("leaving without 1 hung requests")
 
