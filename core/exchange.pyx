@@ -41,7 +41,7 @@ import stat as stat_module
 from email.utils import formatdate
 
 from canter import __version__, scoreboard
-from canter.errors import BadRequest, ClientDisconnected, DeadlineExceeded, Overloaded, ProtocolError, ResponseError
+from canter.errors import ClientDisconnected, DeadlineExceeded, Overloaded, ProtocolError, ResponseError
 from canter.gateway.wsgi import ErrorStream
 from canter.http.forwarded import Proxies
 
@@ -204,14 +204,19 @@ cdef class Context(Host):
 
     cdef dict environ(self, Stream stream):
         """The environ of the stream's request, but for what belongs to its exchange."""
-        cdef dict environ = stream.request.environ(self.base_of(stream.site))
+        cdef dict base = self.base_of(stream.site)
+        cdef dict environ
+        said = None
+        if stream.request.forwarded or self.always_read:
+            said = self.said_by_proxy(stream)
+            if said is not None and said.script_name is not None:
+                base = dict(base, SCRIPT_NAME=said.script_name)
+        environ = stream.request.environ(base)
         environ["REMOTE_ADDR"] = stream.host()
         if not stream.site.local:
             environ["REMOTE_PORT"] = stream._port
-        if stream.request.forwarded or self.always_read:
-            said = self.said_by_proxy(stream)
-            if said is not None:
-                apply_forwarded(environ, said)
+        if said is not None:
+            apply_forwarded(environ, said)
         return environ
 
     cdef object said_by_proxy(self, Stream stream):
@@ -420,12 +425,6 @@ cdef int apply_forwarded(dict environ, object said) except -1:
     if said.client is not None:
         environ["REMOTE_ADDR"] = said.client[0]
         environ["REMOTE_PORT"] = str(said.client[1] or "")
-    if said.script_name:
-        path = environ["PATH_INFO"]
-        if not path.startswith(said.script_name):
-            raise BadRequest(f"the path {path!r} is not below the SCRIPT_NAME {said.script_name!r} of the proxy")
-        environ["SCRIPT_NAME"] = said.script_name
-        environ["PATH_INFO"] = path[len(said.script_name):]
     return 0
 
 
