@@ -236,6 +236,7 @@ class Arbiter:
         self._woke = now
 
     def _finish(self) -> None:
+        self._family.close()
         self._close(self._all_listeners())
         if self._admin:
             self._admin.close(unlink=not self._is_one_of_two)
@@ -438,7 +439,7 @@ class Arbiter:
         elif ended.end is End.BOOT_FAILED:
             failure = ended.failure
             trace = f"\n{failure.traceback.rstrip()}" if failure.traceback else ""
-            self.log.error("Worker (pid:%d) failed to boot: %s%s", ended.child.pid, failure.line, trace)
+            self.log.error("Worker (%s) failed to boot: %s%s", ended.child.name, failure.line, trace)
             if not self._table.ending:
                 self._try_again_or_give_up(failure)
 

@@ -90,6 +90,11 @@ class Child:
     killed: int = 0  # when it was killed
 
     @property
+    def name(self) -> str:
+        """For the log."""
+        return f"pid:{self.pid}" if self.pid else f"seat {self.seat}, not forked"
+
+    @property
     def rank(self) -> tuple[int, int]:
         """The higher one of two ready workers in a seat stays: newer code, then younger."""
         return self.generation, self.age
@@ -269,7 +274,7 @@ class Table:
 
     def _overdue(self, now: int) -> Iterator[Action]:
         for child in self.children.values():
-            if not child.pid or child.killed:
+            if child.killed:
                 continue
             if child.aborted:
                 if now >= child.aborted + LAST_WORDS:

@@ -6,20 +6,22 @@ an operator should know of a worker's life is logged here, with its figures.
 
 from __future__ import annotations
 
+import atexit
 import os
 import selectors
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from canter import scoreboard as sb
 from canter.master import signals, sockets, spawn
 from canter.master.children import SECOND, Abort, Child, End, Kill, Phase, Start, Stop, Table, describe
-from canter.master.report import Failure, Inbox, Ready
+from canter.master.preload import Loader
+from canter.master.process import ProcessError
+from canter.master.report import Born, Failure, Inbox, Message
 
 if TYPE_CHECKING:
     from canter.config import Config
@@ -68,6 +70,7 @@ class Family:
         self.board = board
         self.generations: dict[int, Generation] = {}
         self.lives: dict[int, Life] = {}  # by age
+        self.loaders: dict[int, Loader] = {}  # by generation
         self.on_ready: Callable[[Child, bool], None]  # the bool: it was the canary of a reload
         self.on_ended: Callable[[Ended], None]
         self._server = server
@@ -80,6 +83,8 @@ class Family:
     def step(self, now: int) -> None:
         """Look at the workers, and do what has become due."""
         self._observe(now)
+        for number in self.loaders.keys() - self.generations.keys():
+            self._dismiss(self.loaders.pop(number))
         for action in self.table.plan(now):
             match action:
                 case Start(child, reason):
@@ -94,6 +99,13 @@ class Family:
     def signal_all(self, number: signal.Signals) -> None:
         for child in self.table.children.values():
             self._signal(child, number)
+        for loader in self.loaders.values():
+            loader.signal(number)
+
+    def close(self) -> None:
+        """The end: nobody is to be forked any more."""
+        for loader in self.loaders.values():
+            self._dismiss(loader)
 
     def _start(self, child: Child, reason: str, now: int) -> None:
         generation = self.generations[child.generation]
@@ -102,45 +114,65 @@ class Family:
             self._not_born(child, Failure(1, f"the scoreboard is full: {self.board.workers} workers"))
             return
         child.row = row
+        self._mark(child, now)
         listening = sockets.for_seat(generation.listeners, child.seat)
         view = spawn.WorkerView(child.age, os.getpid(), generation.cfg, self._log, listening)
         self._server.hook("pre_fork", self._server, view)
-        self._mark(child, now)
+        self._log.debug("a worker starts in seat %d: %s", child.seat, reason)
+        try:
+            line, pid = self._make(child, generation, view)
+        except (OSError, ProcessError) as error:
+            self._not_born(child, Failure(1, f"fork: {error}"))
+            return
+        line.setblocking(False)
+        life = self.lives[child.age] = Life(view, line)
+        self._selector.register(line, selectors.EVENT_READ, lambda: self._hear(child, life))
+        if pid:
+            self._born(child, life, pid)
+
+    def _make(
+        self, child: Child, generation: Generation, view: spawn.WorkerView
+    ) -> tuple[socket.socket, int]:
+        """Fork a worker: its line, and its pid, or 0 where a loader forks it and the worker will tell."""
+        loader = self._loader(generation) if generation.cfg.preload_app else None
         mine, theirs = socket.socketpair()
 
         def shed() -> None:
+            atexit._clear()  # what the master must do at its end is not for a worker to do
             mine.close()
-            self._server.shed(listening)
+            self._server.shed(view.sockets)
 
-        birth = spawn.Birth(self._server, view, self.board, row, theirs, shed)
-        pid = self._fork(birth)
-        theirs.close()
-        if isinstance(pid, Failure):
-            mine.close()
-            self._not_born(child, pid)
-            return
-        mine.setblocking(False)
-        view.pid = self.board.row(row)[sb.PID] = pid
-        life = self.lives[child.age] = Life(view, mine)
-        self._selector.register(mine, selectors.EVENT_READ, lambda: self._hear(child, life))
-        self.table.born(child, pid, time.monotonic_ns())
-        self._log.debug("worker %d starts in seat %d: %s", pid, child.seat, reason)
-
-    def _fork(self, birth: spawn.Birth) -> int | Failure:
-        """Fork a worker. What the streams still hold is written before, or it would be written twice."""
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except (OSError, ValueError, AttributeError):
-                pass  # closed, full or None
-        with signals.blocked():
-            try:
+        try:
+            if loader:
+                loader.order(view, child.seat, child.row, theirs)
+                return mine, 0
+            spawn.flush()
+            with signals.blocked():
                 pid = os.fork()
-            except OSError as error:
-                return Failure(1, f"fork: {error.strerror}")
-            if pid == 0:
-                spawn.live(birth)
-        return pid
+                if pid == 0:
+                    spawn.live(spawn.Birth(self._server, view, self.board, child.row, theirs, shed))
+            return mine, pid
+        except OSError:
+            mine.close()
+            raise
+        finally:
+            theirs.close()
+
+    def _loader(self, generation: Generation) -> Loader:
+        """The process that forks the workers of this generation."""
+        if generation.number not in self.loaders:
+            keep = [each for listener in generation.listeners for each in listener.sockets]
+            made = Loader(
+                generation, self.board, self._server, self._selector, lambda: self._server.shed(keep)
+            )
+            self.loaders[generation.number] = made
+        return self.loaders[generation.number]
+
+    def _born(self, child: Child, life: Life, pid: int) -> None:
+        self.table.born(child, pid, time.monotonic_ns())
+        life.view.pid = self.board.row(child.row)[sb.PID] = pid
+        if child.phase is Phase.STOPPING:  # meanwhile nobody wants it any more
+            self._signal(child, signal.SIGKILL if child.killed else signal.SIGTERM)
 
     def _mark(self, child: Child, now: int) -> None:
         row = self.board.row(child.row)
@@ -150,8 +182,12 @@ class Family:
         row[sb.STATE] = sb.BOOTING
 
     def _stop(self, child: Child, quick: bool) -> None:
-        self._log.debug("worker %d is told to %s: %s", child.pid, "quit" if quick else "stop", child.reason)
+        how = "quit" if quick else "stop"
+        self._log.debug("worker %s is told to %s: %s", child.pid or child.name, how, child.reason)
         self._signal(child, signal.SIGQUIT if quick else signal.SIGTERM)
+        loader = self.loaders.get(child.generation)
+        if loader and not loader.loaded and self.table.ending:
+            loader.signal(signal.SIGKILL)
 
     def _abort(self, child: Child) -> None:
         """Make a hanging worker write where it hangs, before it is killed."""
@@ -160,18 +196,22 @@ class Family:
                 "WORKER TIMEOUT (pid:%d): %s%s", child.pid, child.reason, self._in_flight(child)
             )
         else:
-            self._log.critical("worker (pid:%d) is ended: %s", child.pid, child.reason)
+            self._log.critical("worker (%s) is ended: %s", child.name, child.reason)
         self.lives[child.age].view.aborted = True
         if child.ready_at:
             self._signal(child, spawn.DUMP)
         self._signal(child, signal.SIGABRT)
+        if not child.pid and child.generation in self.loaders:
+            self.loaders[child.generation].abort()
 
     def _kill(self, child: Child) -> None:
-        self._log.error("worker (pid:%d) is killed: %s", child.pid, child.reason)
+        self._log.error("worker (%s) is killed: %s", child.name, child.reason)
         self._signal(child, signal.SIGKILL)
+        if not child.pid and child.generation in self.loaders:
+            self.loaders[child.generation].signal(signal.SIGKILL)
 
     def _signal(self, child: Child, number: signal.Signals) -> None:
-        """Only for children that are not reaped: their number cannot be another process's yet."""
+        """Only for children that are not buried: their number cannot be another process's yet."""
         if child.pid:
             os.kill(child.pid, number)
 
@@ -229,10 +269,16 @@ class Family:
                 octets = b""
             if not octets:
                 self._hang_up(life)
+                if not child.pid:
+                    self._stillborn(child, life)
             for message in life.inbox.feed(octets):
                 self._take(child, life, message)
 
-    def _take(self, child: Child, life: Life, message: Ready | Failure) -> None:
+    def _take(self, child: Child, life: Life, message: Message) -> None:
+        if isinstance(message, Born):
+            if not child.pid:
+                self._born(child, life, message.pid)
+            return
         if isinstance(message, Failure):
             life.failure = message
             return
@@ -251,6 +297,10 @@ class Family:
 
     def bury(self, pid: int, status: int) -> bool:
         """A process has ended. False when it was none of ours."""
+        if self._is_loader(pid, status):
+            return True
+        for unborn in [child for child in self.table.children.values() if not child.pid]:
+            self._hear(unborn, self.lives[unborn.age])  # it may be this one
         child = self.table.by_pid(pid)
         if child is None:
             return False
@@ -268,6 +318,41 @@ class Family:
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1
         self.on_ended(Ended(child, end, life.failure or Failure(code, describe(status))))
         return True
+
+    def _is_loader(self, pid: int, status: int) -> bool:
+        loader = next((loader for loader in self.loaders.values() if loader.pid == pid), None)
+        if loader is None:
+            return False
+        loader.hear()
+        loader.hang_up()
+        if not loader.failure:
+            loader.failure = Failure(1, f"the loader (pid:{pid}) ended: {describe(status)}")
+            if not self.table.ending:
+                self._log.error("%s", loader.failure.line)
+        # Its orders end with it, and each of them is told by the end of its line.
+        for child in [child for child in self.table.children.values() if not child.pid]:
+            self._hear(child, self.lives[child.age])
+        self.loaders = {number: each for number, each in self.loaders.items() if each is not loader}
+        return True
+
+    def _stillborn(self, child: Child, life: Life) -> None:
+        """A loader could not fork a worker, or the worker ended before it said a word."""
+        loader = self.loaders.get(child.generation)
+        if loader:
+            loader.hear()
+        failure = life.failure or (loader and loader.failure) or Failure(1, "it ended before it began")
+        if loader and loader.failure:
+            loader.failure = replace(failure, traceback="")  # told once is enough
+        end = self.table.exited(child, time.monotonic_ns())
+        self.board.release(child.row)
+        del self.lives[child.age]
+        self.on_ended(Ended(child, end, failure))
+
+    def _dismiss(self, loader: Loader) -> None:
+        """A loader is not needed any more. It holds nothing that would have to be put in order."""
+        loader.hang_up()
+        loader.signal(signal.SIGKILL)
+        os.waitpid(loader.pid, 0)
 
     def _not_born(self, child: Child, failure: Failure) -> None:
         now = time.monotonic_ns()

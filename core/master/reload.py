@@ -69,11 +69,9 @@ class Reloader:
         """The canary did not boot."""
         self.call_off()
         self._began = 0
-        what = (
-            "Reload called off: the first new worker (pid:%d) failed to boot: %s. The old workers serve on%s"
-        )
+        what = "Reload called off: the first new worker (%s) failed to boot: %s; the old ones serve on%s"
         trace = f"\n{ended.failure.traceback.rstrip()}" if ended.failure.traceback else ""
-        self._log.error(what, ended.child.pid, ended.failure.line, trace)
+        self._log.error(what, ended.child.name, ended.failure.line, trace)
 
     def call_off(self) -> None:
         """Forget a candidate, with the sockets that only it had."""

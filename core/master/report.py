@@ -20,6 +20,13 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Born:
+    """The worker's process is this one: the first thing it says."""
+
+    pid: int
+
+
+@dataclass(frozen=True)
 class Failure:
     """The worker could not boot. `line` says why; `traceback` is "" where the line says all."""
 
@@ -28,8 +35,12 @@ class Failure:
     traceback: str = ""
 
 
-def encode(message: Ready | Failure) -> bytes:
-    content = {} if isinstance(message, Ready) else asdict(message)
+Message = Born | Ready | Failure
+_KINDS: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in (Born, Ready, Failure)}
+
+
+def encode(message: Message) -> bytes:
+    content = asdict(message)
     if "traceback" in content:
         content["traceback"] = content["traceback"][-LONGEST:]
     return json.dumps({"kind": type(message).__name__, **content}).encode() + b"\n"
@@ -41,12 +52,11 @@ class Inbox:
 
     _rest: bytes = field(default=b"", init=False)
 
-    def feed(self, octets: bytes) -> list[Ready | Failure]:
+    def feed(self, octets: bytes) -> list[Message]:
         *lines, self._rest = (self._rest + octets).split(b"\n")
         return [_decode(line) for line in lines]
 
 
-def _decode(line: bytes) -> Ready | Failure:
+def _decode(line: bytes) -> Message:
     content = json.loads(line)
-    kind = content.pop("kind")
-    return Ready() if kind == "Ready" else Failure(**content)
+    return _KINDS[content.pop("kind")](**content)

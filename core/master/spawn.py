@@ -56,7 +56,7 @@ class WorkerView:
         return self.cfg.timeout
 
 
-_OWN = frozenset(WorkerView.__dataclass_fields__)
+OWN: Final = frozenset(WorkerView.__dataclass_fields__)
 
 
 @dataclass
@@ -68,7 +68,8 @@ class Birth:
     scoreboard: sb.Scoreboard
     row: int
     line: socket.socket  # to the master
-    shed: Callable[[], None]  # closes what is the master's alone
+    shed: Callable[[], None]  # closes what is not for a worker
+    app: Any = None  # the application, where a loader has imported it
 
 
 def live(birth: Birth) -> NoReturn:
@@ -83,22 +84,27 @@ def live(birth: Birth) -> NoReturn:
 
 
 def _live(birth: Birth) -> int:
-    atexit._clear()  # what the master must do at its end is not for a worker to do
     birth.shed()
     log, ready = birth.view.log, _Ready(birth)
     signal.signal(signal.SIGUSR1, lambda *_: log.reopen())  # until the worker takes that over
     signals.release()
+    birth.line.sendall(report.encode(report.Born(os.getpid())))
     log.info("Booting worker with pid: %d", os.getpid())
     code = _boot_and_run(birth, ready)
     log.info("Worker exiting (pid: %d)", os.getpid())
     atexit._run_exitfuncs()
     logging.shutdown()
+    flush()
+    return code
+
+
+def flush() -> None:
+    """Write what the streams still hold: before an end, and before a fork, or it would be written twice."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError, AttributeError):
             pass  # closed, full or None
-    return code
 
 
 def _boot_and_run(birth: Birth, ready: _Ready) -> int:
@@ -129,7 +135,7 @@ def _say_goodbye(birth: Birth, worker: Any) -> None:
             birth.view.log.exception("the hook worker_exit failed")
 
 
-def _write_stacks(log: ErrorLog) -> None:
+def write_stacks(log: ErrorLog) -> None:
     """Let the master ask for the stacks of all threads, also while no bytecode runs.
 
     They are written on a crash, too, and on ABRT until the worker takes that over.
@@ -144,7 +150,7 @@ def _build(birth: Birth, ready: _Ready) -> Any:
     view = birth.view
     cfg = view.cfg
     process.set_title(f"worker [{title(cfg)}]")
-    _write_stacks(view.log)
+    write_stacks(view.log)
     process.become(cfg.uid, cfg.gid, cfg.initgroups)
     loader.enter(cfg)
     loader.set_environment(cfg)
@@ -158,8 +164,9 @@ def _build(birth: Birth, ready: _Ready) -> Any:
         index=birth.row,
         ready=ready,
     )
+    made.app = birth.app
     made.alive_fd = birth.line.fileno()
-    vars(made).update((name, value) for name, value in vars(view).items() if name not in _OWN)
+    vars(made).update((name, value) for name, value in vars(view).items() if name not in OWN)
     made.pid = os.getpid()  # hooks log it
     if cfg.post_fork:
         cfg.post_fork(birth.server, made)

@@ -14,7 +14,6 @@ PENDING: set[str] = {
     "asyncio_loop",
     "interface",
     "lifespan",
-    "preload_app",
     "scoreboard_fd",
     "ws_max_queue",
     "ws_max_size",

@@ -77,6 +77,14 @@ def app(worker: Fake) -> str:
     return "hello"
 
 
+LOADED_BY = os.getpid()
+
+
+def loaded(worker: Fake) -> str:
+    """Who imported this module, and who the worker's parent is."""
+    return f"{LOADED_BY} {os.getppid()} {getattr(worker, 'token', '-')}"
+
+
 def environment(worker: Fake) -> str:
     return f"{os.environ.get('TOLD')} {os.getcwd()} {os.getuid()} {os.getgid()}"
 
