@@ -18,6 +18,7 @@ import gc
 import json
 import os
 import resource
+import shlex
 import subprocess
 import sys
 import threading
@@ -106,6 +107,25 @@ def _read_progress(
             progress(json.loads(line))
         else:
             notes.append(line)
+
+
+def command(load: Load) -> str:
+    """The command line that sends a load again."""
+    first, *rest = load.targets
+    host = f"[{load.host}]" if ":" in load.host else load.host
+    words = ["python", "-m", "canter.bench.load", f"http://{host}:{load.port}{first.path}"]
+    if rest:
+        return f"{shlex.join([*words[:3], '--plan'])} <<< {shlex.quote(load.to_json())}"
+    for name, value in first.headers:
+        words += ["--header", f"{name}: {value}"]
+    own = ((each.name, getattr(first, each.name), each.default) for each in fields(Target))
+    general = ((each.name, getattr(load, each.name), each.default) for each in fields(Load))
+    skipped = ("path", "headers", "weight", "name", "host", "port", "targets", "ids")
+    for name, value, default in (*own, *general):
+        if name in skipped or value == default:
+            continue
+        words += [f"--{name.replace('_', '-')}"] if value is True else [f"--{name}", f"{value}"]
+    return shlex.join(words if load.ids else [*words, "--no-ids"])
 
 
 # -- the process ----------------------------------------------------------------------

@@ -117,6 +117,7 @@ class Server:
         cwd: str | None = None,
         cpus: set[int] | None = None,
         log: Path,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.command = list(command)
         self.port = port
@@ -125,7 +126,12 @@ class Server:
         self._cwd = cwd
         self._cpus = cpus
         self._log = log
+        self._pass_fds = pass_fds
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -143,6 +149,7 @@ class Server:
                     env=self._env,
                     cwd=self._cwd,
                     start_new_session=True,
+                    pass_fds=self._pass_fds,
                 )
             except OSError as error:
                 raise ServerFailed(f"{self.command[0]}: {error.strerror}") from None

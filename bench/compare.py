@@ -1,0 +1,301 @@
+"""Comparing servers: rounds of visits, each to a fresh server under one scenario.
+
+A visit starts the server, warms it up, loads it as fast as it can, and from the second
+round on also at the rate that all contenders have to bear: half of what the best of
+them could do in the first round. Contenders take turns within each round, and another
+one begins each time. The server and the load have cores of their own where there are
+two; nothing here is shown or judged, only recorded (`report`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from canter.bench import load
+from canter.bench.contenders import Contender
+from canter.bench.peers import Environment
+from canter.bench.plan import Load
+from canter.bench.report import ContenderInfo, Figures, Level, Report, Row, ScenarioInfo
+from canter.bench.result import Result
+from canter.bench.scenarios import Scenario
+from canter.bench.server import Server, ServerFailed, free_port
+from canter.bench.watch import Watch, open_board
+
+_STEADY = 0.5
+"""Part of the best contender's rate that all have to bear."""
+_PATIENCE = 5.0
+"""Seconds after which a request counts as failed, beyond what it waits by itself."""
+MIB = 1024 * 1024
+LEVELS = {"connections": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), "rate": ()}
+_RATE_STEPS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.1)
+
+
+@dataclass
+class Event:
+    """Something happened: for whoever shows progress."""
+
+    text: str
+    step: int
+    steps: int
+    live: dict[str, float] = field(default_factory=dict)
+
+
+Tell = Callable[[Event], None]
+
+
+@dataclass
+class Comparison:
+    """What is to be compared, and how long."""
+
+    app: str
+    """``module:name`` of the user's; "" for the built-in applications."""
+    scenarios: list[Scenario]
+    contenders: list[Contender]
+    seconds: float = 3.0
+    warmup: float = 0.5
+    rounds: int = 3
+    rate: float = 0.0
+    """The rate that all have to bear (0: found out)."""
+    port: int = 0
+    probe: str = "/"
+    sweep: str = ""
+    peers_python: str = ""
+    tell: Tell = lambda _event: None
+
+    def steps(self) -> int:
+        visits = sum(len(_fitting(scenario, self.contenders)) for scenario in self.scenarios)
+        return visits * (self.rounds + bool(self.sweep))
+
+
+def _fitting(scenario: Scenario, contenders: list[Contender]) -> list[Contender]:
+    """Those that can be asked: a WebSocket needs an ASGI application."""
+    return [each for each in contenders if not scenario.websocket or each.peer.interface == "asgi"]
+
+
+def split_cores() -> tuple[set[int] | None, int]:
+    """Cores for the server, and the core of the load generator (-1: any)."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None, -1
+    cores = sorted(os.sched_getaffinity(0))
+    return (set(cores[:-1]), cores[-1]) if len(cores) > 1 else (None, -1)
+
+
+class Runner:
+    """Runs a comparison and fills in its report."""
+
+    def __init__(self, comparison: Comparison, report: Report) -> None:
+        self.comparison = comparison
+        self.report = report
+        self._server_cpus, self._load_cpu = split_cores()
+        self._ours = Environment(sys.executable)
+        python = comparison.peers_python
+        self._theirs = Environment(python) if python else self._ours
+        self._step = 0
+        self._steps = comparison.steps()
+
+    def run(self) -> Report:
+        comparison, report = self.comparison, self.report
+        report.seconds, report.rounds, report.sweep = comparison.seconds, comparison.rounds, comparison.sweep
+        report.contenders = [self._info(each) for each in comparison.contenders]
+        with tempfile.TemporaryDirectory(prefix="canter-bench-") as folder:
+            self._folder = Path(folder)
+            for scenario in comparison.scenarios:
+                self._scenario(scenario)
+        return report
+
+    def _info(self, contender: Contender) -> ContenderInfo:
+        home = self._ours if contender.ours else self._theirs
+        return ContenderInfo(
+            contender.name,
+            contender.kind,
+            contender.flags() if contender.ours else "",
+            contender.workers,
+            contender.threads,
+            contender.ours,
+            home.version(contender.peer),
+        )
+
+    # -- rounds -----------------------------------------------------------------------------
+
+    def _scenario(self, scenario: Scenario) -> None:
+        contenders = _fitting(scenario, self.comparison.contenders)
+        rows = {each.name: Row(scenario.name, each.name) for each in contenders}
+        self.report.rows += rows.values()
+        info = ScenarioInfo(scenario.name, scenario.title, scenario.connections, scenario.rate, scenario.wait)
+        self.report.scenarios.append(info)
+        for number in range(self.comparison.rounds):
+            start = number % max(len(contenders), 1)
+            for contender in contenders[start:] + contenders[:start]:
+                self._step += 1
+                row = rows[contender.name]
+                if not row.failed:
+                    self._guarded(row, contender, scenario, self._visit)
+            if not number and not scenario.rate:
+                best = max((row.rate for row in rows.values() if not row.failed), default=0.0)
+                info.rate = self.comparison.rate or best * _STEADY
+                for row in rows.values():
+                    row.steady_rate = info.rate
+        if self.comparison.sweep:
+            for contender in contenders:
+                self._step += 1
+                if not rows[contender.name].failed:
+                    self._guarded(rows[contender.name], contender, scenario, self._sweep)
+
+    def _guarded(
+        self,
+        row: Row,
+        contender: Contender,
+        scenario: Scenario,
+        action: Callable[[Row, Scenario, Server, int], None],
+    ) -> None:
+        """Whatever goes wrong with one contender is its row's business; the others go on."""
+        self._tell(row)
+        try:
+            with self._serving(contender, row) as (server, board):
+                action(row, scenario, server, board)
+        except (ServerFailed, load.LoadFailed) as error:
+            row.failure = str(error)
+
+    @contextlib.contextmanager
+    def _serving(self, contender: Contender, row: Row) -> Iterator[tuple[Server, int]]:
+        home = self._ours if contender.ours else self._theirs
+        missing = home.missing(contender.peer)
+        if missing:
+            raise ServerFailed(f"not installed: {', '.join(missing)}")
+        port = self.comparison.port or free_port()
+        app = self.comparison.app or f"canter.bench.apps:{contender.peer.interface}"
+        module, _, name = app.partition(":")
+        words = contender.peer.words(
+            bin=home.bin,
+            python=home.python,
+            port=port,
+            app=app,
+            module=module,
+            name=name or "app",
+            threads=contender.threads,
+            workers=contender.workers,
+            connections=contender.connections,
+            keep=30,
+        )
+        row.command = shlex.join([Path(words[0]).name, *words[1:]])
+        board = open_board() if contender.ours else -1
+        if board >= 0:
+            words[1:1] = ["--scoreboard-fd", str(board)]
+        try:
+            with Server(
+                words,
+                port,
+                probe=self.comparison.probe,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                cpus=self._server_cpus,
+                log=self._folder / "server.log",
+                pass_fds=[board] if board >= 0 else [],
+            ) as server:
+                yield server, board
+        finally:
+            if board >= 0:
+                os.close(board)
+
+    # -- one visit ----------------------------------------------------------------------------
+
+    def _load(self, scenario: Scenario, server: Server, **changes: object) -> Load:
+        values: dict[str, object] = {
+            "connections": scenario.connections,
+            "duration": self.comparison.seconds,
+            "timeout": _PATIENCE + scenario.wait,
+            "fresh": scenario.fresh,
+            "dribblers": scenario.dribblers,
+            "cpu": self._load_cpu,
+        }
+        return Load("127.0.0.1", server.port, scenario.targets, **{**values, **changes})  # type: ignore[arg-type]
+
+    def _visit(self, row: Row, scenario: Scenario, server: Server, board: int) -> None:
+        if scenario.rate:
+            full = self._load(scenario, server, rate=scenario.rate, warmup=scenario.wait + 0.5)
+        else:
+            full = self._load(scenario, server, warmup=self.comparison.warmup)
+        row.load_command = load.command(replace(full, cpu=-1, port=8000))
+        before = server.usage()
+        with Watch(server, board) as watch:
+            result = self._send(row, full)
+        after = server.usage()
+        figures = Figures(rate=result.rate)
+        if before is not None and after is not None and result.answered:
+            used = (after - before).total
+            figures.cpu_us = used / result.answered * 1e6
+            figures.cores = used / (result.seconds + full.warmup)
+        seen = watch.seen
+        figures.memory_mib = seen.memory / MIB if seen.memory else None
+        figures.busy = seen.busy
+        figures.queue_ms = seen.queue_seconds * 1e3 if seen.queue_seconds is not None else None
+        row.rounds.append(figures)
+        row.full = _merged(row.full, result)
+        if not result.answered:
+            raise ServerFailed(_nothing_right(result, server))
+        if row.steady_rate:
+            self._steady(row, scenario, server)
+
+    def _steady(self, row: Row, scenario: Scenario, server: Server) -> None:
+        steady = self._load(
+            scenario,
+            server,
+            rate=row.steady_rate,
+            connections=max(4 * scenario.connections, 256),
+            arrivals="poisson",
+            warmup=min(self.comparison.warmup, 0.5),
+        )
+        row.steady = _merged(row.steady, self._send(row, steady))
+
+    def _send(self, row: Row, what: Load) -> Result:
+        return load.run(what, lambda live: self._tell(row, live))
+
+    def _tell(self, row: Row, live: dict[str, float] | None = None) -> None:
+        text = f"{row.scenario}: {row.contender}"
+        self.comparison.tell(Event(text, self._step, self._steps, live or {}))
+
+    # -- sweeps -----------------------------------------------------------------------------
+
+    def _sweep(self, row: Row, scenario: Scenario, server: Server, board: int) -> None:
+        """One short load a level, upwards."""
+        del board
+        for level in self._levels(row):
+            if self.comparison.sweep == "rate":
+                what = self._load(
+                    scenario, server, rate=level, connections=max(4 * scenario.connections, 256)
+                )
+            else:
+                what = self._load(scenario, server, connections=int(level))
+            result = self._send(
+                row, replace(what, duration=max(self.comparison.seconds / 2, 0.5), warmup=0.2)
+            )
+            p50, p99 = (1e3 * value for value in result.latency.percentiles((50, 99)))
+            row.sweep.append(Level(level, result.rate, p50, p99, result.failed))
+
+    def _levels(self, row: Row) -> list[float]:
+        if self.comparison.sweep == "rate":
+            return [round(step * row.rate, 1) for step in _RATE_STEPS]
+        return list(LEVELS["connections"])
+
+
+def _merged(so_far: Result | None, result: Result) -> Result:
+    if so_far is None:
+        return result
+    so_far.merge(result)
+    return so_far
+
+
+def _nothing_right(result: Result, server: Server) -> str:
+    """One line for a scenario that got no right answer at all."""
+    kind = max(result.errors, key=result.errors.__getitem__, default="")
+    if not kind:
+        return "no request was answered in time"
+    example = " ".join(result.examples.get(kind, "").split())[:200]
+    line = f"every request failed: {kind} ({example})"
+    return line if server.alive() else f"{line}; the server ended: {server.log_end()}"

@@ -1,0 +1,238 @@
+"""The report as one HTML page that needs nothing else: no network, no script, no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from canter.bench import charts
+from canter.bench.advice import Advice
+from canter.bench.charts import Bar, Curve
+from canter.bench.report import Report, Row, ScenarioInfo
+from canter.bench.table import COLUMNS, cells, find_knee, heading
+
+_PERCENTS = (*range(0, 90, 5), 90, 92, 94, 95, 96, 97, 98, 99, 99.3, 99.5, 99.7, 99.9, 99.95, 99.99)
+
+_STYLE = """
+:root{color-scheme:light;--ink:#1f2933;--dim:#5b6773;--line:#dde3e9;--soft:#f5f7f9;--good:#1d6b41}
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:1180px;padding:24px 28px 60px;background:#fff;color:var(--ink);
+font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
+h1{font-size:26px;margin:0 0 4px}h2{font-size:20px;margin:44px 0 2px;padding-top:14px;border-top:2px solid var(--line)}
+h3{font-size:14px;margin:18px 0 4px}p{margin:6px 0}.dim{color:var(--dim)}
+code{font:13px/1.5 ui-monospace,"DejaVu Sans Mono",monospace;background:var(--soft);padding:1px 5px;border-radius:3px;
+overflow-wrap:anywhere}
+.advice{border:1px solid var(--line);border-left:4px solid var(--good);border-radius:4px;padding:10px 16px;margin:12px 0}
+.advice.none{border-left-color:#b8405e}.advice b{color:var(--good);font-size:17px}.advice.none b{color:#b8405e}
+.advice ul{margin:4px 0;padding-left:20px}.advice summary{cursor:pointer;color:var(--dim)}
+.pictures{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:8px 36px}
+svg{width:100%;height:auto;display:block}.label{font-size:12px;fill:var(--ink);dominant-baseline:central}
+.title{font-size:11px;fill:var(--dim);dominant-baseline:central}.end{text-anchor:end}.middle{text-anchor:middle}
+.axis{stroke:#9aa5b1;fill:none}.grid{stroke:#edf0f3;fill:none}.spread{stroke:#1f2933;stroke-width:1.2;fill:none}
+.curve{fill:none;stroke-width:2.2;stroke-linejoin:round}
+.legend{font-size:13px;display:flex;flex-wrap:wrap;gap:2px 16px;margin:2px 0 0}
+.legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:5px;vertical-align:-1px}
+.wide{overflow-x:auto}table{border-collapse:collapse;margin:14px 0;font-size:13.5px;font-variant-numeric:tabular-nums}
+th,td{padding:4px 11px;border-bottom:1px solid var(--line);text-align:right;vertical-align:bottom}
+th:first-child,td:first-child{text-align:left}th{font-weight:600}th small{display:block;font-weight:400;color:var(--dim)}
+td.text{text-align:left;white-space:normal}tr.best td{background:#eef6f1}tr.failed td{color:#9b2c46}
+.notes{background:#fff8e6;border:1px solid #ecd9a0;border-radius:4px;padding:8px 16px}
+details{margin:8px 0}dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;font-size:14px}dt{color:var(--dim)}
+dd{margin:0}
+"""
+
+
+def render(report: Report, advice: Sequence[Advice]) -> str:
+    """The whole page."""
+    colours = {
+        each.name: charts.PALETTE[number % len(charts.PALETTE)]
+        for number, each in enumerate(report.contenders)
+    }
+    name = report.app or "the built-in scenarios"
+    parts = [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width,initial-scale=1">',
+        f"<title>canter-bench: {escape(name)}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>Which worker class? {escape(name)}</h1>",
+        f'<p class="dim">canter-bench, {escape(str(report.machine.get("date", "")))}</p>',
+        _notes(report.notes),
+        *(_advice(each) for each in advice if each.choice or len(report.contenders) > 1),
+        *(_scenario(report, scenario, colours) for scenario in report.scenarios),
+        _contenders(report),
+        _machine(report),
+        _METHOD,
+        "</body></html>",
+    ]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def _notes(notes: Sequence[str]) -> str:
+    if not notes:
+        return ""
+    return f'<div class="notes"><b>Before you believe the figures</b>{_list(notes)}</div>'
+
+
+def _list(texts: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
+
+
+def _advice(advice: Advice) -> str:
+    if not advice.choice:
+        return (
+            f'<div class="advice none">{escape(advice.title)}: <b>no advice</b>{_list(advice.reasons)}</div>'
+        )
+    return (
+        f'<div class="advice">{escape(advice.title)}: <b>{escape(advice.choice)}</b> '
+        f"<code>{escape(advice.command)}</code>"
+        f"{_list(advice.reasons[:2])}"
+        f"<details><summary>the others, and what would change this</summary>{_list(advice.reasons[2:])}"
+        f"<p>Unless:</p>{_list(advice.unless)}</details></div>"
+    )
+
+
+# -- a scenario --------------------------------------------------------------------------------
+
+
+def _scenario(report: Report, scenario: ScenarioInfo, colours: dict[str, str]) -> str:
+    rows = sorted(report.of(scenario.name), key=lambda row: (row.failed, -row.rate))
+    good = [row for row in rows if not row.failed]
+    pictures = [
+        _picture("Answers a second (more is better)", _bars(good, "rate", "/s", colours)),
+        _picture("Latency in ms (lower is better)", _latency(good, colours)),
+        _picture("CPU time of a request", _bars(good, "cpu_us", "us", colours, ascending=True)),
+        _picture("Memory of all processes", _bars(good, "memory_mib", "MiB", colours, ascending=True)),
+        _sweep(report, good, colours),
+    ]
+    return (
+        f"<h2>{escape(scenario.title)}</h2>"
+        f'<p class="dim">{escape(heading(scenario))}</p>'
+        f'<div class="pictures">{"".join(pictures)}</div>'
+        f"{_table(rows)}{_commands(rows)}"
+    )
+
+
+def _picture(title: str, picture: str) -> str:
+    return f"<div><h3>{escape(title)}</h3>{picture}</div>" if picture else ""
+
+
+def _bars(
+    rows: Sequence[Row], name: str, unit: str, colours: dict[str, str], *, ascending: bool = False
+) -> str:
+    found = []
+    for row in rows:
+        value, spread = row.middle(name), row.spread(name)
+        if value is not None and spread is not None:
+            found.append(Bar(row.contender, value, colours[row.contender], *spread))
+    found.sort(key=lambda bar: bar.value, reverse=not ascending)
+    return charts.bars(found, unit) if found else ""
+
+
+def _latency(rows: Sequence[Row], colours: dict[str, str]) -> str:
+    lines = []
+    for row in rows:
+        histogram = row.latency
+        if histogram.count:
+            percents = [percent for percent in _PERCENTS if histogram.count * (1 - percent / 100) >= 0.5]
+            points = [(percent, histogram.percentile(percent) * 1e3) for percent in percents]
+            lines.append(Curve(row.contender, points, colours[row.contender]))
+    if not lines:
+        return ""
+    values = [value for line in lines for _, value in line.points]
+    return charts.curves(lines, charts.percentile_axis(), charts.log_axis("ms", values))
+
+
+def _sweep(report: Report, rows: Sequence[Row], colours: dict[str, str]) -> str:
+    swept = [row for row in rows if row.sweep]
+    if not swept:
+        return ""
+    lines = []
+    for row in swept:
+        points = [(level.level, level.rate) for level in row.sweep]
+        knee = find_knee(row, report.sweep)
+        mark = next((point for point in points if point[0] == knee), None)
+        lines.append(Curve(row.contender, points, colours[row.contender], mark))
+    levels = [at for line in lines for at, _ in line.points]
+    rates = [rate for line in lines for _, rate in line.points]
+    if report.sweep == "connections":
+        across = charts.log_axis("connections", levels)
+    else:
+        across = charts.linear_axis("arrivals a second", levels)
+    picture = charts.curves(lines, across, charts.linear_axis("answers a second", rates))
+    return _picture(f"More {report.sweep}: the knee is marked", picture)
+
+
+def _table(rows: Sequence[Row]) -> str:
+    texts = {row.contender: cells(row) for row in rows if not row.failed}
+    used = [key for key in COLUMNS if any(key in each for each in texts.values())]
+    head = "".join(f"<th>{COLUMNS[key][0]}<small>{COLUMNS[key][1]}</small></th>" for key in used)
+    lines = [f"<tr><th></th>{head}</tr>"]
+    for number, row in enumerate(rows):
+        if row.failed:
+            text = escape(row.failure)
+            lines.append(
+                f'<tr class="failed"><td>{escape(row.contender)}</td>'
+                f'<td class="text" colspan="{max(len(used), 1)}">{text}</td></tr>'
+            )
+            continue
+        values = "".join(
+            f"<td{' class=text' if key == 'errors' else ''}>{escape(texts[row.contender].get(key, ''))}</td>"
+            for key in used
+        )
+        best = ' class="best"' if number == 0 else ""
+        lines.append(f"<tr{best}><td>{escape(row.contender)}</td>{values}</tr>")
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
+
+
+def _commands(rows: Sequence[Row]) -> str:
+    """How to repeat each run."""
+    entries = "".join(
+        f"<dt>{escape(row.contender)}</dt><dd><code>{escape(row.command)}</code></dd>"
+        for row in rows
+        if row.command
+    )
+    load = next((row.load_command for row in rows if row.load_command), "")
+    if not entries:
+        return ""
+    sent = f"<dt>load</dt><dd><code>{escape(load)}</code></dd>" if load else ""
+    return f"<details><summary>Repeat these runs</summary><dl>{entries}{sent}</dl></details>"
+
+
+# -- the end of the page ----------------------------------------------------------------------
+
+
+def _contenders(report: Report) -> str:
+    if len(report.contenders) < 2:
+        return ""
+    entries = "".join(
+        f"<dt>{escape(each.name)}</dt><dd><code>{escape(each.flags or each.kind)}</code> "
+        f'<span class="dim">{escape(each.version)}</span></dd>'
+        for each in report.contenders
+    )
+    return f"<h2>Who was compared</h2><dl>{entries}</dl>"
+
+
+def _machine(report: Report) -> str:
+    machine = report.machine
+    facts = {
+        "processor": machine.get("cpu"),
+        "cores": f"{machine.get('cores')}, {machine.get('server_cores', 'all')} for the server",
+        "system": machine.get("system"),
+        "Python": machine.get("python"),
+        "load before": ", ".join(f"{value:.2f}" for value in machine.get("load", ())),
+        "took": f"{machine['took']:g} s" if machine.get("took") else "",
+        "rounds": f"{report.rounds} of {report.seconds:g} s a load",
+    }
+    entries = "".join(f"<dt>{name}</dt><dd>{escape(str(text))}</dd>" for name, text in facts.items() if text)
+    command = f"<p>All of it again: <code>{escape(report.command)}</code></p>" if report.command else ""
+    return f"<h2>The machine</h2><dl>{entries}</dl>{command}"
+
+
+_METHOD = """<h2>How this was measured</h2>
+<p>Each server is started afresh for every visit, warmed up, and loaded by a generator in a process of its own,
+on a core of its own where the machine has two. Contenders take turns, round after round; figures are medians over
+the rounds, thin lines on the bars their spread. Answers a second are those of a closed loop: as many as the server
+can do. Latency is that of an open loop: requests arrive at a rate that is the same for all (half of what the best
+can do), and count from the moment they were meant to leave, so that a server that stalls cannot hide it.
+CPU time is user and system time of all the server's processes, memory their proportional set size. Nothing is
+retried; every failed request is counted by its kind.</p>"""

@@ -1,0 +1,207 @@
+"""The terminal: progress while it runs, tables and advice when it is done (rich)."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from canter.bench.advice import Advice
+from canter.bench.compare import Event
+from canter.bench.report import Report, Row, ScenarioInfo
+from canter.bench.result import Result
+
+
+class Live:
+    """Progress of a comparison: a context manager whose `tell` goes to the comparison."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(20),
+            MofNCompleteColumn(),
+            TextColumn("[dim]{task.fields[live]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("starting", total=None, live="")
+        self._last = (0.0, 0.0, "")
+
+    def __enter__(self) -> Live:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def tell(self, event: Event) -> None:
+        if not self._console.is_terminal:
+            if not event.live and event.text != self._last[2]:
+                self._console.print(f"{event.step}/{event.steps} {event.text}", highlight=False)
+            self._last = (0.0, 0.0, event.text)
+            return
+        self._progress.update(
+            self._task,
+            description=event.text,
+            total=event.steps,
+            completed=event.step - 1,
+            live=self._speed(event),
+        )
+
+    def _speed(self, event: Event) -> str:
+        """Answers a second since the last look."""
+        live = event.live
+        if not live:
+            self._last = (0.0, 0.0, event.text)
+            return ""
+        at, answered, text = self._last
+        self._last = (live["at"], live["answered"], event.text)
+        if text != event.text or live["at"] <= at or live["answered"] < answered:
+            return ""
+        speed = (live["answered"] - answered) / (live["at"] - at)
+        errors = f", {live['errors']:,.0f} errors" if live["errors"] else ""
+        return f"{speed:,.0f}/s, {live['in_flight']:,.0f} under way{errors}"
+
+
+COLUMNS = {
+    "rate": ("rate", "/s"),
+    "spread": ("", "min-max"),
+    "p50": ("p50", "ms"),
+    "p90": ("p90", "ms"),
+    "p99": ("p99", "ms"),
+    "p99.9": ("p99.9", "ms"),
+    "first": ("first octet", "p99 ms"),
+    "gap": ("between", "p99 ms"),
+    "late": ("woken late", "p99 ms"),
+    "cpu": ("CPU", "us each"),
+    "cores": ("cores", "busy"),
+    "memory": ("memory", "MiB"),
+    "places": ("places", "busy"),
+    "queue": ("queue", "ms"),
+    "errors": ("errors", ""),
+}
+"""Columns of the table of a scenario: heading and unit."""
+
+
+def cells(row: Row) -> dict[str, str]:
+    """The texts of a row's cells; what is not known is missing."""
+    found = {"rate": f"{row.rate:,.0f}"}
+    spread = row.spread("rate")
+    if spread is not None and len(row.rounds) > 1:
+        found["spread"] = f"{spread[0]:,.0f}-{spread[1]:,.0f}"
+    if row.latency.count:
+        for percent in (50, 90, 99, 99.9):
+            found[f"p{percent:g}"] = milliseconds(row.latency.percentile(percent))
+    for name in ("first", "gap", "late"):
+        histogram = getattr(row.steady or row.full or Result(), name)
+        if histogram.count:
+            found[name] = milliseconds(histogram.percentile(99))
+    for key, name, form in (
+        ("cpu", "cpu_us", "{:,.0f}"),
+        ("cores", "cores", "{:.2f}"),
+        ("memory", "memory_mib", "{:,.0f}"),
+        ("places", "busy", "{:.0%}"),
+        ("queue", "queue_ms", "{:,.2f}"),
+    ):
+        value = row.middle(name)
+        if value is not None:
+            found[key] = form.format(value)
+    if row.errors:
+        found["errors"] = ", ".join(f"{kind} {count:,}" for kind, count in row.errors.items())
+    return found
+
+
+def milliseconds(seconds: float) -> str:
+    value = seconds * 1e3
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def heading(scenario: ScenarioInfo) -> str:
+    """The scenario and what its latencies were measured at."""
+    at = f"; latency at {scenario.rate:,.0f}/s" if scenario.rate else ""
+    return f"{scenario.title}, {scenario.connections:,} connections{at}"
+
+
+def show(console: Console, report: Report, advice: list[Advice]) -> None:
+    """The whole report."""
+    for scenario in report.scenarios:
+        console.print(_table(report, scenario))
+        _show_sweep(console, report, scenario)
+        console.print()
+    for each in advice:
+        _show_advice(console, each)
+    for note in report.notes:
+        console.print(Text(f"note: {note}", style="yellow"))
+
+
+def _table(report: Report, scenario: ScenarioInfo) -> Table:
+    rows = sorted(report.of(scenario.name), key=lambda row: (row.failed, -row.rate))
+    texts = {row.contender: cells(row) for row in rows if not row.failed}
+    used = [key for key in COLUMNS if any(key in each for each in texts.values())]
+    table = Table(title=heading(scenario), title_justify="left", title_style="bold")
+    table.add_column("")
+    for key in used:
+        title, unit = COLUMNS[key]
+        table.add_column(f"{title}\n[dim]{unit}[/dim]", justify="left" if key == "errors" else "right")
+    for row in rows:
+        if row.failed:
+            continue
+        best = "bold green" if row is rows[0] else ""
+        table.add_row(row.contender, *(texts[row.contender].get(key, "") for key in used), style=best)
+    failed = [f"{row.contender}: {row.failure}" for row in rows if row.failed]
+    if failed:
+        table.caption = Text("\n".join(failed), style="red")
+        table.caption_justify = "left"
+    return table
+
+
+def _show_sweep(console: Console, report: Report, scenario: ScenarioInfo) -> None:
+    for row in report.of(scenario.name):
+        knee = find_knee(row, report.sweep)
+        if knee is not None:
+            unit = "connections" if report.sweep == "connections" else "requests a second"
+            console.print(f"{row.contender}: the knee is at {knee:,g} {unit}", highlight=False)
+
+
+def find_knee(row: Row, sweep: str) -> float | None:
+    """Where more does not help any more; None without a sweep.
+
+    Of connections: the fewest that bring 95 % of the best rate. Of rates: the highest
+    that is served to 97 % with a p99 of no more than five times that of the lowest.
+    """
+    if not row.sweep:
+        return None
+    if sweep == "connections":
+        best = max(level.rate for level in row.sweep)
+        return next(level.level for level in row.sweep if level.rate >= best * 0.95)
+    limit = 5 * row.sweep[0].p99_ms
+    good = [level.level for level in row.sweep if level.rate >= level.level * 0.97 and level.p99_ms <= limit]
+    return max(good, default=None)
+
+
+def _show_advice(console: Console, advice: Advice) -> None:
+    if not advice.choice:
+        console.print(Text.assemble((f"{advice.title}: no advice", "bold"), f" - {advice.reasons[0]}"))
+        return
+    console.print(Text.assemble((f"{advice.title}: ", "bold"), (advice.choice, "bold green"), "  "))
+    console.print(Text(f"  {advice.command}", style="cyan"))
+    for reason in advice.reasons:
+        console.print(Text(f"  because  {reason}"))
+    for reason in advice.unless:
+        console.print(Text(f"  unless   {reason}", style="dim"))
