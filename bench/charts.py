@@ -16,7 +16,7 @@ WIDTH = 560
 _BAR, _GAP, _TOP = 20, 8, 6
 _LABEL = 150
 _VALUE = 90
-_HEIGHT, _LEFT, _RIGHT, _BOTTOM = 300, 56, 14, 40
+_HEIGHT, _LEFT, _RIGHT, _BOTTOM = 300, 56, 26, 40
 PALETTE = (
     "#2563a8",
     "#d9772b",
@@ -74,10 +74,11 @@ def _bar(bar: Bar, y: float, scale: float, unit: str) -> str:
     length = max(bar.value * scale, 1.0)
     middle = y + _BAR / 2
     text = f"{number(bar.value)} {unit}".strip()
+    title = f"<title>{escape(bar.label)}: {escape(text)}</title>"
+    size = f'x="{_LABEL}" y="{y}" width="{length:.1f}" height="{_BAR}"'
     parts = [
         f'<text x="{_LABEL - 8}" y="{middle}" class="label end">{escape(bar.label)}</text>',
-        f'<rect x="{_LABEL}" y="{y}" width="{length:.1f}" height="{_BAR}" rx="2" fill="{bar.colour}">'
-        f"<title>{escape(bar.label)}: {escape(text)}</title></rect>",
+        f'<rect {size} rx="2" fill="{bar.colour}">{title}</rect>',
     ]
     end = length
     if bar.high > bar.low:
@@ -156,9 +157,8 @@ def curves(lines: Sequence[Curve], across: Axis, upwards: Axis) -> str:
     parts.append(f'<text x="4" y="6" class="title">{escape(upwards.title)}</text>')
     for line in lines:
         path = "L".join(f"{x(at):.1f} {y(value):.1f}" for at, value in line.points)
-        parts.append(
-            f'<path d="M{path}" class="curve" stroke="{line.colour}"><title>{escape(line.label)}</title></path>'
-        )
+        title = f"<title>{escape(line.label)}</title>"
+        parts.append(f'<path d="M{path}" class="curve" stroke="{line.colour}">{title}</path>')
         if line.mark is not None:
             parts.append(
                 f'<circle cx="{x(line.mark[0]):.1f}" cy="{y(line.mark[1]):.1f}" r="5" fill="{line.colour}">'

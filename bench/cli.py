@@ -220,11 +220,12 @@ def _seconds(text: str) -> float:
 
 def _notes(report: Report) -> list[str]:
     """What a reader must know before believing the figures."""
-    notes = []
-    for row in report.rows:
-        for result in (row.full, row.steady):
-            for warning in result.warnings if result else ():
-                notes.append(f"{row.scenario}, {row.contender}: {warning}")
+    notes = [
+        f"{row.scenario}, {row.contender}: {warning}"
+        for row in report.rows
+        for result in (row.full, row.steady)
+        for warning in (result.warnings if result else ())
+    ]
     others = report.machine["load"][0] if report.machine.get("load") else 0.0
     if others > 0.5:
         notes.append(f"the machine was not idle before (load average {others:.1f}): rates may be too low")

@@ -1,8 +1,8 @@
 """Comparing servers: rounds of visits, each to a fresh server under one scenario.
 
 A visit starts the server, warms it up, loads it as fast as it can, and from the second
-round on also at the rate that all contenders have to bear: half of what the best of
-them could do in the first round. Contenders take turns within each round, and another
+round on also at the rate that all contenders have to bear: half of what the one in the
+middle could do in the first round. Contenders take turns within each round, and another
 one begins each time. The server and the load have cores of their own where there are
 two; nothing here is shown or judged, only recorded (`report`).
 """
@@ -12,13 +12,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import median
 
-from canter.bench import load
+from canter.bench import apps, load
 from canter.bench.contenders import Contender
 from canter.bench.peers import Environment
 from canter.bench.plan import Load
@@ -29,7 +31,7 @@ from canter.bench.server import Server, ServerFailed, free_port
 from canter.bench.watch import Watch, open_board
 
 _STEADY = 0.5
-"""Part of the best contender's rate that all have to bear."""
+"""Part of the middle contender's rate that all have to bear."""
 _PATIENCE = 5.0
 """Seconds after which a request counts as failed, beyond what it waits by itself."""
 MIB = 1024 * 1024
@@ -138,8 +140,8 @@ class Runner:
                 if not row.failed:
                     self._guarded(row, contender, scenario, self._visit)
             if not number and not scenario.rate:
-                best = max((row.rate for row in rows.values() if not row.failed), default=0.0)
-                info.rate = self.comparison.rate or best * _STEADY
+                rates = [row.rate for row in rows.values() if not row.failed]
+                info.rate = self.comparison.rate or (median(rates) * _STEADY if rates else 0.0)
                 for row in rows.values():
                     row.steady_rate = info.rate
         if self.comparison.sweep:
@@ -170,7 +172,8 @@ class Runner:
         if missing:
             raise ServerFailed(f"not installed: {', '.join(missing)}")
         port = self.comparison.port or free_port()
-        app = self.comparison.app or f"canter.bench.apps:{contender.peer.interface}"
+        home_of_apps = "canter.bench.apps" if home is self._ours else self._lay_apps()
+        app = self.comparison.app or f"{home_of_apps}:{contender.peer.interface}"
         module, _, name = app.partition(":")
         words = contender.peer.words(
             bin=home.bin,
@@ -193,7 +196,7 @@ class Runner:
                 words,
                 port,
                 probe=self.comparison.probe,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env=self._environment(),
                 cpus=self._server_cpus,
                 log=self._folder / "server.log",
                 pass_fds=[board] if board >= 0 else [],
@@ -202,6 +205,16 @@ class Runner:
         finally:
             if board >= 0:
                 os.close(board)
+
+    def _lay_apps(self) -> str:
+        """The built-in applications, for an environment without Canter; the name of their module."""
+        shutil.copy(apps.__file__, self._folder / "bench_apps.py")
+        return "bench_apps"
+
+    def _environment(self) -> dict[str, str]:
+        """Applications are found in the directory of the user, by servers that do not look there too."""
+        folders = [os.getcwd(), str(self._folder), os.environ.get("PYTHONPATH", "")]
+        return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(filter(None, folders))}
 
     # -- one visit ----------------------------------------------------------------------------
 

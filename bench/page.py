@@ -4,42 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 from canter.bench import charts
 from canter.bench.advice import Advice
 from canter.bench.charts import Bar, Curve
 from canter.bench.report import Report, Row, ScenarioInfo
-from canter.bench.table import COLUMNS, cells, find_knee, heading
+from canter.bench.table import COLUMNS, cells, find_knee, heading, remarks
 
 _PERCENTS = (*range(0, 90, 5), 90, 92, 94, 95, 96, 97, 98, 99, 99.3, 99.5, 99.7, 99.9, 99.95, 99.99)
 
-_STYLE = """
-:root{color-scheme:light;--ink:#1f2933;--dim:#5b6773;--line:#dde3e9;--soft:#f5f7f9;--good:#1d6b41}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:1180px;padding:24px 28px 60px;background:#fff;color:var(--ink);
-font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-h1{font-size:26px;margin:0 0 4px}h2{font-size:20px;margin:44px 0 2px;padding-top:14px;border-top:2px solid var(--line)}
-h3{font-size:14px;margin:18px 0 4px}p{margin:6px 0}.dim{color:var(--dim)}
-code{font:13px/1.5 ui-monospace,"DejaVu Sans Mono",monospace;background:var(--soft);padding:1px 5px;border-radius:3px;
-overflow-wrap:anywhere}
-.advice{border:1px solid var(--line);border-left:4px solid var(--good);border-radius:4px;padding:10px 16px;margin:12px 0}
-.advice.none{border-left-color:#b8405e}.advice b{color:var(--good);font-size:17px}.advice.none b{color:#b8405e}
-.advice ul{margin:4px 0;padding-left:20px}.advice summary{cursor:pointer;color:var(--dim)}
-.pictures{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:8px 36px}
-svg{width:100%;height:auto;display:block}.label{font-size:12px;fill:var(--ink);dominant-baseline:central}
-.title{font-size:11px;fill:var(--dim);dominant-baseline:central}.end{text-anchor:end}.middle{text-anchor:middle}
-.axis{stroke:#9aa5b1;fill:none}.grid{stroke:#edf0f3;fill:none}.spread{stroke:#1f2933;stroke-width:1.2;fill:none}
-.curve{fill:none;stroke-width:2.2;stroke-linejoin:round}
-.legend{font-size:13px;display:flex;flex-wrap:wrap;gap:2px 16px;margin:2px 0 0}
-.legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:5px;vertical-align:-1px}
-.wide{overflow-x:auto}table{border-collapse:collapse;margin:14px 0;font-size:13.5px;font-variant-numeric:tabular-nums}
-th,td{padding:4px 11px;border-bottom:1px solid var(--line);text-align:right;vertical-align:bottom}
-th:first-child,td:first-child{text-align:left}th{font-weight:600}th small{display:block;font-weight:400;color:var(--dim)}
-td.text{text-align:left;white-space:normal}tr.best td{background:#eef6f1}tr.failed td{color:#9b2c46}
-.notes{background:#fff8e6;border:1px solid #ecd9a0;border-radius:4px;padding:8px 16px}
-details{margin:8px 0}dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 16px;font-size:14px}dt{color:var(--dim)}
-dd{margin:0}
-"""
+_STYLE = Path(__file__).with_name("page.css")
 
 
 def render(report: Report, advice: Sequence[Advice]) -> str:
@@ -53,7 +28,7 @@ def render(report: Report, advice: Sequence[Advice]) -> str:
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f"<title>canter-bench: {escape(name)}</title><style>{_STYLE}</style></head><body>",
+        f"<title>canter-bench: {escape(name)}</title><style>{_STYLE.read_text()}</style></head><body>",
         f"<h1>Which worker class? {escape(name)}</h1>",
         f'<p class="dim">canter-bench, {escape(str(report.machine.get("date", "")))}</p>',
         _notes(report.notes),
@@ -134,12 +109,13 @@ def _latency(rows: Sequence[Row], colours: dict[str, str]) -> str:
         histogram = row.latency
         if histogram.count:
             percents = [percent for percent in _PERCENTS if histogram.count * (1 - percent / 100) >= 0.5]
-            points = [(percent, histogram.percentile(percent) * 1e3) for percent in percents]
+            values = histogram.percentiles(percents)
+            points = [(percent, value * 1e3) for percent, value in zip(percents, values, strict=True)]
             lines.append(Curve(row.contender, points, colours[row.contender]))
     if not lines:
         return ""
-    values = [value for line in lines for _, value in line.points]
-    return charts.curves(lines, charts.percentile_axis(), charts.log_axis("ms", values))
+    shown = [value for line in lines for _, value in line.points]
+    return charts.curves(lines, charts.percentile_axis(), charts.log_axis("ms", shown))
 
 
 def _sweep(report: Report, rows: Sequence[Row], colours: dict[str, str]) -> str:
@@ -168,19 +144,16 @@ def _table(rows: Sequence[Row]) -> str:
     head = "".join(f"<th>{COLUMNS[key][0]}<small>{COLUMNS[key][1]}</small></th>" for key in used)
     lines = [f"<tr><th></th>{head}</tr>"]
     for number, row in enumerate(rows):
-        if row.failed:
-            text = escape(row.failure)
+        name = f"<td>{escape(row.contender)}</td>"
+        if not row.failed:
+            values = "".join(f"<td>{escape(texts[row.contender].get(key, ''))}</td>" for key in used)
+            best = ' class="best"' if number == 0 else ""
+            lines.append(f"<tr{best}>{name}{values}</tr>")
+            name = "<td></td>"
+        if said := escape("; ".join(remarks(row))):
             lines.append(
-                f'<tr class="failed"><td>{escape(row.contender)}</td>'
-                f'<td class="text" colspan="{max(len(used), 1)}">{text}</td></tr>'
+                f'<tr class="failed">{name}<td class="text" colspan="{len(used) or 1}">{said}</td></tr>'
             )
-            continue
-        values = "".join(
-            f"<td{' class=text' if key == 'errors' else ''}>{escape(texts[row.contender].get(key, ''))}</td>"
-            for key in used
-        )
-        best = ' class="best"' if number == 0 else ""
-        lines.append(f"<tr{best}><td>{escape(row.contender)}</td>{values}</tr>")
     return f'<div class="wide"><table>{"".join(lines)}</table></div>'
 
 
@@ -229,10 +202,10 @@ def _machine(report: Report) -> str:
 
 
 _METHOD = """<h2>How this was measured</h2>
-<p>Each server is started afresh for every visit, warmed up, and loaded by a generator in a process of its own,
-on a core of its own where the machine has two. Contenders take turns, round after round; figures are medians over
-the rounds, thin lines on the bars their spread. Answers a second are those of a closed loop: as many as the server
-can do. Latency is that of an open loop: requests arrive at a rate that is the same for all (half of what the best
-can do), and count from the moment they were meant to leave, so that a server that stalls cannot hide it.
-CPU time is user and system time of all the server's processes, memory their proportional set size. Nothing is
-retried; every failed request is counted by its kind.</p>"""
+<p>Each server is started afresh for every visit, warmed up, and loaded by a generator in a process of its
+own, on a core of its own where the machine has two. Contenders take turns, round after round; figures are
+medians over the rounds, thin lines on the bars their spread. Answers a second are those of a closed loop:
+as many as the server can do. Latency is that of an open loop: requests arrive at a rate that is the same
+for all (half of what the middle one can do), and count from the moment they were meant to leave, so that a
+server that stalls cannot hide it. CPU time is user and system time of all the server's processes, memory
+their proportional set size. Nothing is retried; every failed request is counted by its kind.</p>"""

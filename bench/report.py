@@ -100,6 +100,13 @@ class Row:
         return self.full.failed / self.full.sent
 
     @property
+    def overloaded(self) -> bool:
+        """Whether the rate that all had to bear was too much for it."""
+        if self.steady is None:
+            return False
+        return self.steady.failed > 0 or self.steady.rate < 0.9 * self.steady_rate
+
+    @property
     def failed(self) -> bool:
         return bool(self.failure)
 

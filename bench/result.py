@@ -57,10 +57,6 @@ class Histogram:
         return int(self._inner.get_total_count())
 
     @property
-    def mean(self) -> float:
-        return float(self._inner.get_mean_value()) / 1e6 if self.count else 0.0
-
-    @property
     def max(self) -> float:
         return float(self._inner.get_max_value()) / 1e6 if self.count else 0.0
 
@@ -69,15 +65,23 @@ class Histogram:
         return float(self._inner.get_value_at_percentile(percent)) / 1e6 if self.count else 0.0
 
     def percentiles(self, percents: Iterable[float]) -> list[float]:
-        return [self.percentile(percent) for percent in percents]
+        """Several at once: they cost one walk over the histogram together, and each alone costs one."""
+        wanted = list(percents)
+        if not self.count:
+            return [0.0] * len(wanted)
+        found = self._inner.get_percentile_to_value_dict(wanted)
+        return [found[percent] / 1e6 for percent in wanted]
 
     def merge(self, other: Histogram) -> None:
         self._inner.add(other._inner)
 
     def summary(self) -> dict[str, float]:
         """The figures people ask for, in milliseconds."""
-        named = {"mean": self.mean, "max": self.max}
-        named |= {f"p{percent:g}": self.percentile(percent) for percent in (50, 90, 99, 99.9)}
+        percents = (50, 90, 99, 99.9)
+        named = {"max": self.max}
+        named |= {
+            f"p{each:g}": value for each, value in zip(percents, self.percentiles(percents), strict=True)
+        }
         return {name: round(seconds * 1e3, 3) for name, seconds in named.items()}
 
     def __eq__(self, other: object) -> bool:

@@ -33,7 +33,7 @@ class Scenario:
     targets: tuple[Target, ...]
     connections: int = 64
     rate: float = 0.0
-    """Arrivals a second; 0: as many as the server can do, then half of what the best could."""
+    """Arrivals a second; 0: as many as the server can do, then half of what the middle one could."""
     wait: float = 0.0
     """Seconds that each request waits by itself."""
     fresh: float = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -86,17 +87,18 @@ COLUMNS = {
     "p90": ("p90", "ms"),
     "p99": ("p99", "ms"),
     "p99.9": ("p99.9", "ms"),
-    "first": ("first octet", "p99 ms"),
-    "gap": ("between", "p99 ms"),
-    "late": ("woken late", "p99 ms"),
-    "cpu": ("CPU", "us each"),
+    "first": ("first", "p99 ms"),
+    "gap": ("gap", "p99 ms"),
+    "late": ("late", "p99 ms"),
+    "cpu": ("CPU", "us"),
     "cores": ("cores", "busy"),
     "memory": ("memory", "MiB"),
     "places": ("places", "busy"),
     "queue": ("queue", "ms"),
-    "errors": ("errors", ""),
 }
 """Columns of the table of a scenario: heading and unit."""
+_LEAST = ("spread", "cores", "p90", "places", "queue", "p99.9", "first")
+"""Columns that a narrow terminal does without, in this order."""
 
 
 def cells(row: Row) -> dict[str, str]:
@@ -106,8 +108,9 @@ def cells(row: Row) -> dict[str, str]:
     if spread is not None and len(row.rounds) > 1:
         found["spread"] = f"{spread[0]:,.0f}-{spread[1]:,.0f}"
     if row.latency.count:
-        for percent in (50, 90, 99, 99.9):
-            found[f"p{percent:g}"] = milliseconds(row.latency.percentile(percent))
+        percents = (50, 90, 99, 99.9)
+        for percent, value in zip(percents, row.latency.percentiles(percents), strict=True):
+            found[f"p{percent:g}"] = milliseconds(value)
     for name in ("first", "gap", "late"):
         histogram = getattr(row.steady or row.full or Result(), name)
         if histogram.count:
@@ -119,11 +122,21 @@ def cells(row: Row) -> dict[str, str]:
         ("places", "busy", "{:.0%}"),
         ("queue", "queue_ms", "{:,.2f}"),
     ):
-        value = row.middle(name)
-        if value is not None:
-            found[key] = form.format(value)
+        known = row.middle(name)
+        if known is not None:
+            found[key] = form.format(known)
+    return found
+
+
+def remarks(row: Row) -> list[str]:
+    """What has to be said about a row beside its figures."""
+    if row.failed:
+        return [row.failure]
+    found = []
+    if row.overloaded and row.steady is not None:
+        found.append(f"{row.steady_rate:,.0f}/s was too much for it, it served {row.steady.rate:,.0f}/s")
     if row.errors:
-        found["errors"] = ", ".join(f"{kind} {count:,}" for kind, count in row.errors.items())
+        found.append("failed: " + ", ".join(f"{kind} {count:,}" for kind, count in row.errors.items()))
     return found
 
 
@@ -141,7 +154,11 @@ def heading(scenario: ScenarioInfo) -> str:
 def show(console: Console, report: Report, advice: list[Advice]) -> None:
     """The whole report."""
     for scenario in report.scenarios:
-        console.print(_table(report, scenario))
+        console.print(Text(heading(scenario), style="bold"))
+        console.print(_table(report, scenario, console.width))
+        for row in report.of(scenario.name):
+            for text in remarks(row):
+                console.print(Text(f"{row.contender}: {text}", style="red"))
         _show_sweep(console, report, scenario)
         console.print()
     for each in advice:
@@ -150,25 +167,29 @@ def show(console: Console, report: Report, advice: list[Advice]) -> None:
         console.print(Text(f"note: {note}", style="yellow"))
 
 
-def _table(report: Report, scenario: ScenarioInfo) -> Table:
+def _table(report: Report, scenario: ScenarioInfo, width: int) -> Table:
     rows = sorted(report.of(scenario.name), key=lambda row: (row.failed, -row.rate))
     texts = {row.contender: cells(row) for row in rows if not row.failed}
     used = [key for key in COLUMNS if any(key in each for each in texts.values())]
-    table = Table(title=heading(scenario), title_justify="left", title_style="bold")
-    table.add_column("")
+    names = max((len(name) for name in texts), default=0)
+    for key in _LEAST:
+        if names + 4 + sum(_width(each, texts) for each in used) > width and key in used:
+            used.remove(key)
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
     for key in used:
         title, unit = COLUMNS[key]
-        table.add_column(f"{title}\n[dim]{unit}[/dim]", justify="left" if key == "errors" else "right")
+        table.add_column(f"{title}\n[dim]{unit}[/dim]", justify="right", no_wrap=True)
     for row in rows:
-        if row.failed:
-            continue
-        best = "bold green" if row is rows[0] else ""
-        table.add_row(row.contender, *(texts[row.contender].get(key, "") for key in used), style=best)
-    failed = [f"{row.contender}: {row.failure}" for row in rows if row.failed]
-    if failed:
-        table.caption = Text("\n".join(failed), style="red")
-        table.caption_justify = "left"
+        if not row.failed:
+            best = "bold green" if row is rows[0] else ""
+            table.add_row(row.contender, *(texts[row.contender].get(key, "") for key in used), style=best)
     return table
+
+
+def _width(key: str, texts: dict[str, dict[str, str]]) -> int:
+    """Of a column, the space beside it included."""
+    return 3 + max(*map(len, COLUMNS[key]), *(len(each.get(key, "")) for each in texts.values()))
 
 
 def _show_sweep(console: Console, report: Report, scenario: ScenarioInfo) -> None:
