@@ -16,7 +16,8 @@ shape      how it is told                                  who is chosen
                                                            fastest; never ``sync``
 ``cpu``    over a millisecond of CPU a request             processes: ``sync`` where it is
                                                            within 10 % of the fastest
-``fast``   none of these                                   the fastest
+``fast``   none of these                                   the fastest; of those that are
+                                                           within 3 % the simplest
 ========== =============================================== ================================
 """
 
@@ -31,10 +32,15 @@ CROWD = 256
 """Requests that wait at once from which threads are the wrong means."""
 WAIT_MS = 5.0
 """Waiting below this is the machine's own."""
+_USUAL = 25
+"""The percentile taken for the time of a request: what is over it may be the noise of the machine."""
 HEAVY_US = 1000.0
 """CPU time from which a request counts as CPU-bound."""
 CLOSE = 0.10
 """Two rates this near each other are the same for the purpose of a choice."""
+SAME = 0.03
+"""Rates nearer than this are one rate: then the class that is listed first in `SIMPLEST` is taken."""
+SIMPLEST = ("gthread", "sync", "gevent", "asyncio", "tornado", "eventlet")
 SOUND = 0.01
 """The share of failed requests up to which a contender counts as having served the traffic."""
 
@@ -100,10 +106,10 @@ def _advise(report: Report, scenario: ScenarioInfo) -> Advice:
 def shape_of(scenario: ScenarioInfo, rows: list[Row]) -> Shape:
     """The shape of the traffic, from the contender that made the least of each figure."""
     cpu = min((value for row in rows if (value := row.middle("cpu_us")) is not None), default=0.0)
-    p50 = min(row.latency.percentile(50) for row in rows) * 1e3
-    wait = p50 - cpu / 1e3
-    at_once = max(row.rate for row in rows) * p50 / 1e3
-    waits = wait > WAIT_MS and wait > p50 / 2
+    usual = min(row.latency.percentile(_USUAL) for row in rows) * 1e3
+    wait = usual - cpu / 1e3
+    at_once = max(row.rate for row in rows) * usual / 1e3
+    waits = wait > WAIT_MS and wait > usual / 2
     if waits and max(at_once, scenario.rate * scenario.wait) >= CROWD:
         name = "crowd"
     elif waits:
@@ -149,8 +155,13 @@ def _cpu(report: Report, rows: list[Row]) -> Row:
 
 
 def _fast(report: Report, rows: list[Row]) -> Row:
-    del report
-    return _fastest(rows)
+    best = _fastest(rows).rate
+    same = [row for row in rows if row.rate >= best * (1 - SAME)]
+    return min(same, key=lambda row: _simplicity(report.contender(row.contender).kind))
+
+
+def _simplicity(kind: str) -> int:
+    return SIMPLEST.index(kind) if kind in SIMPLEST else len(SIMPLEST)
 
 
 _RULES = {"crowd": _crowd, "waits": _waits, "cpu": _cpu, "fast": _fast}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +27,11 @@ START_LIMIT = 30.0
 """Seconds a server may take until it answers."""
 STOP_LIMIT = 10.0
 """Seconds it may take to stop before it is killed."""
+
+_BOOT = re.compile(r"failed to boot: (.+)")
+_TELLING = re.compile(r"error\b|critical\b|canter: ", re.IGNORECASE)
+_PREFIX = re.compile(r"(\[[^]]*\] ?)+")
+"""What servers write before a line: time, process, level."""
 
 
 class ServerFailed(RuntimeError):
@@ -177,9 +183,8 @@ class Server:
         return self._log.read_text(errors="replace")
 
     def log_end(self) -> str:
-        """The last line the server wrote that is not empty."""
-        lines = [line.strip() for line in self.log_text().splitlines() if line.strip()]
-        return lines[-1][:300] if lines else "it said nothing"
+        """The line of the log that tells why it ended."""
+        return why(self.log_text())
 
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -214,6 +219,16 @@ class Server:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
+
+
+def why(log: str) -> str:
+    """Of what a server wrote, the reason of its end: what failed to boot, the last error, the last line."""
+    boot = _BOOT.search(log)
+    if boot is not None:
+        return boot[1][:300]
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    telling = [line for line in lines if _TELLING.search(line)] or lines
+    return _PREFIX.sub("", telling[-1])[:300] if telling else "it said nothing"
 
 
 def _session(pid: int) -> int:

@@ -234,9 +234,16 @@ class Scoreboard:
         self.totals = self._view[totals : self._rows_at].cast("Q")
 
     @classmethod
-    def create(cls, workers: int, slots: int, now: int = 0) -> Scoreboard:
-        """A fresh scoreboard with room for `workers` rows of `slots` request slots each."""
-        fd = _anonymous_file()
+    def create(cls, workers: int, slots: int, now: int = 0, fd: int | None = None) -> Scoreboard:
+        """A fresh scoreboard with room for `workers` rows of `slots` request slots each.
+
+        It is made in `fd`, an empty file of somebody who wants to read it too, where that is given:
+        OSError when it cannot be.
+        """
+        if fd is None:
+            fd = _anonymous_file()
+        else:
+            os.set_inheritable(fd, False)  # for this server, not for what applications start
         os.ftruncate(fd, _size(workers, slots))
         board = cls(fd, workers, slots)
         board.header[HEADER_ROWS] = workers

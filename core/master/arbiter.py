@@ -178,7 +178,10 @@ class Arbiter:
                 self.log.warning("the figures begin anew: %s", error)
                 os.close(self._inheritance.scoreboard)
         rows, slots = max(ROWS, 4 * cfg.workers.most), max(SLOTS, cfg.threads)
-        return Scoreboard.create(rows, slots, time.monotonic_ns())
+        try:
+            return Scoreboard.create(rows, slots, time.monotonic_ns(), cfg.scoreboard_fd)
+        except OSError as error:
+            raise ConfigError(f"scoreboard_fd: {error.strerror}") from None
 
     def _open_admin(self, inherited: dict[str, list[int]]) -> None:
         """Listen, or listen no more, where the master is asked how it is."""

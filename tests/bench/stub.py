@@ -48,8 +48,13 @@ class _Handler(socketserver.StreamRequestHandler):
                     return
 
     def _read_head(self) -> bytes:
-        lines = list(iter(self.rfile.readline, b"\r\n"))
-        return b"".join(lines)[:-2] if lines and lines[-1].endswith(b"\r\n") else b""
+        """A head without its empty line; b"" where the client went away before that."""
+        head = b""
+        while (line := self.rfile.readline()) != b"\r\n":
+            if not line:
+                return b""
+            head += line
+        return head[:-2]
 
 
 class _Server(socketserver.ThreadingTCPServer):

@@ -82,6 +82,11 @@ def test_tiny_answers_want_whatever_was_fastest(fastest: str) -> None:
     assert not any("granian" in reason for reason in found.reasons)
 
 
+def test_of_equally_fast_classes_the_simplest() -> None:
+    made = report(FAST, row("fast", "gevent", 50_900, 0.2), row("fast", "gthread", 50_000, 0.2))
+    assert advice(made).choice == "gthread"
+
+
 def test_what_failed_is_named_and_never_advised() -> None:
     broken = row("fast", "gevent", 90_000, 0.1)
     broken.failure = "worker class gevent needs a package: pip install 'canter[gevent]'"

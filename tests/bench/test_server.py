@@ -11,7 +11,7 @@ import pytest
 
 from canter.bench import apps, run_load
 from canter.bench.measure import build_raw
-from canter.bench.server import Server, ServerFailed, free_port, get
+from canter.bench.server import Server, ServerFailed, free_port, get, why
 
 PROGRAM = """
 import sys
@@ -58,6 +58,20 @@ def test_one_that_does_not_start_says_why_in_one_line(
 ) -> None:
     with pytest.raises(ServerFailed, match=reason), server(tmp_path, *command):
         pass
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        ("", "it said nothing"),
+        ("one\n\ntwo\n", "two"),
+        ("[1:02] [7] [ERROR] Worker (pid:8) failed to boot: no 'a'\n[1:02] [7] [INFO] bye\n", "no 'a'"),
+        ("[2026-11-25 1:18 +0000] [7] [ERROR] cannot listen: in use\nbye\n", "cannot listen: in use"),
+        ("Traceback (most recent call last):\nValueError: no\nbye\n", "ValueError: no"),
+    ],
+)
+def test_why_a_server_ended(log: str, reason: str) -> None:
+    assert why(log) == reason
 
 
 @pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")

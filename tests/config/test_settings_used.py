@@ -14,7 +14,6 @@ PENDING: set[str] = {
     "asyncio_loop",
     "interface",
     "lifespan",
-    "scoreboard_fd",
     "ws_max_queue",
     "ws_max_size",
     "ws_ping_interval",

@@ -142,3 +142,14 @@ def test_fallback_without_memfd(monkeypatch: pytest.MonkeyPatch) -> None:
     board.row(0)[sb.BEAT] = 3
     assert Scoreboard.attach(board.fd).row(0)[sb.BEAT] == 3
     os.close(board.fd)
+
+
+def test_a_scoreboard_in_the_descriptor_of_somebody_who_reads_it_too() -> None:
+    fd = os.memfd_create("reader", 0)
+    os.set_inheritable(fd, True)
+    board = Scoreboard.create(workers=1, slots=1, fd=fd)
+    board.row(0)[sb.BUSY] = 3
+    assert Scoreboard.attach(fd).row(0)[sb.BUSY] == 3
+    assert not os.get_inheritable(fd)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        Scoreboard.create(workers=1, slots=1, fd=10_000)
