@@ -50,8 +50,9 @@ def fuzz(target: str, *options: object) -> None:
 
     run(
         ROOT / "tests" / "fuzz" / "target.py",
-        target,
         *options,
+        FUZZ_TARGET=target,
+        PATH=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
         LD_PRELOAD=str(Path(atheris.path()) / "asan_with_fuzzer.so"),
         ASAN_OPTIONS="detect_leaks=0:allocator_may_return_null=1",
         PYTHONMALLOC="malloc",
@@ -88,7 +89,7 @@ def main(arguments: list[str]) -> int:
         for target in ("parser", "differential"):
             fuzz(target, f"-max_total_time={seconds // 2}", "-max_len=3000", "-timeout=30", first, *others)
         if "keep" in arguments:
-            fuzz("parser", "-merge=1", "-max_len=3000", KEPT, first)
+            fuzz("parser", "-set_cover_merge=1", "-use_counters=0", KEPT, first)
     except subprocess.CalledProcessError as error:
         print(f"fuzz: {error}", file=sys.stderr)
         return 1

@@ -1,10 +1,14 @@
-"""The coverage-guided targets: python target.py parser|differential [libFuzzer's options and corpora].
+#!/usr/bin/env python3
+"""The coverage-guided targets; FUZZ_TARGET names one, the arguments are libFuzzer's options and corpora.
 
-Run by __main__.py, with the compiled rooms built for it.
+Run by __main__.py, with the compiled rooms built for it. To merge corpora libFuzzer
+runs this file again by its path and with its own arguments alone, which is why it is
+executable and why the name comes in the environment.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 import atheris
@@ -19,8 +23,7 @@ def differential(data: bytes) -> None:
 
 
 def main() -> None:
-    name = sys.argv.pop(1)
-    if name == "parser":
+    if os.environ["FUZZ_TARGET"] == "parser":
         from tests.fuzz.invariants import check as target
     else:
         with atheris.instrument_imports(include=["h11"]):
