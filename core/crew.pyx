@@ -16,6 +16,8 @@ look and the change.
 cimport cython
 from collections import deque
 
+from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
+
 from canter.exchange cimport Context, serve_one
 from canter.poller cimport Poller
 from canter.stream cimport Stream
@@ -91,11 +93,14 @@ cdef class Crew:
         self.awake -= 1
         if self.awake == 0:
             self.rouse()
+        context = PyContext_CopyCurrent()           # context variables end with the request that sets them
+        PyContext_Enter(context)
         try:
             self.poller.give_back(stream, serve_one(stream, self.context))
             if self.poller.ready:
                 self.queue.extend(self.poller.take())
         finally:
+            PyContext_Exit(context)
             self.serving -= 1
             self.awake += 1
         return 0

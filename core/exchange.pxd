@@ -115,3 +115,5 @@ cdef class Context(Host):
     cdef object failed(self, Job job, object error)
 
 cpdef int serve_one(Stream stream, Context context) except -1
+cdef bytes as_octets(object data)
+cdef object join(list parts)

@@ -27,7 +27,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 from libc.time cimport time
 
-from canter.gateway.wsgi cimport EMPTY, FileWrapper, open_input
+from canter.gateway.wsgi cimport EMPTY, FileWrapper, file_part, open_input
 from canter.http._http1 cimport Request
 from canter.http._response cimport Response, interim, refusal
 from canter.io cimport canter_now
@@ -37,7 +37,6 @@ from canter.stream cimport BUSY, SECOND, Site, Stream
 
 import os
 import socket
-import stat as stat_module
 from email.utils import formatdate
 
 from canter import __version__, scoreboard
@@ -731,16 +730,10 @@ cdef class Exchange(Job):
     cdef int deliver_file(self, object wrapper) except -1:
         """A file wrapper around a regular file: sendfile(2), finished by the poller."""
         cdef long long at, count
-        filelike = (<FileWrapper>wrapper).filelike
-        try:
-            fd = filelike.fileno()
-            found = os.fstat(fd)
-            at = filelike.tell()
-        except (AttributeError, OSError, ValueError):   # io.UnsupportedOperation is an OSError
+        cdef tuple part = file_part(wrapper)
+        if part is None or self.response.started:
             return self.deliver_each(wrapper)
-        count = found.st_size - at
-        if not stat_module.S_ISREG(found.st_mode) or self.response.started or count <= 0:
-            return self.deliver_each(wrapper)
+        fd, at, count = part
         self.must_have_begun()
         self.hold_claim()
         self.check_expecting()
@@ -821,8 +814,8 @@ cdef bytes as_octets(object data):
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data)
     if isinstance(data, str):
-        raise ResponseError("a piece of the body is a str; WSGI wants bytes: write text.encode('utf-8')")
-    raise ResponseError(f"a piece of the body is of type {type(data).__name__}; WSGI wants bytes")
+        raise ResponseError("a piece of the body is a str; bytes are wanted: write text.encode('utf-8')")
+    raise ResponseError(f"a piece of the body is of type {type(data).__name__}; bytes are wanted")
 
 
 cpdef int serve_one(Stream stream, Context context) except -1:

@@ -340,6 +340,11 @@ cdef class Poller:
         return self.stop_at != 0
 
     @property
+    def left(self):
+        """Seconds until a poller that is asked to stop stops whatever still runs; 0 when they are over."""
+        return max(self.stop_at - canter_now(), 0) / 1e9
+
+    @property
     def finished(self):
         """Stopped, and nothing is left to do or no time left to do it."""
         return self.stop_at != 0 and (self.count == 0 or canter_now() >= self.stop_at)

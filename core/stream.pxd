@@ -76,6 +76,7 @@ cdef class Stream:
     cdef sockaddr_in6 peer_raw                   # room for both families
     cdef str _host
     cdef str _port
+    cdef object _peer
     cdef bytes pending                           # of a finished answer: not sent yet, from pending_at on
     cdef Py_ssize_t pending_at
     cdef int file_fd                             # of a finished answer: a file's rest, or -1
@@ -92,6 +93,7 @@ cdef class Stream:
     cpdef bytes read(self, Py_ssize_t want=*)
     cdef int read_some(self) except -1
     cdef bytes read_direct(self, Py_ssize_t size)
+    cdef bytes try_read(self)
     cdef int wait_for_body(self) except -1
     cpdef int send(self, bytes data) except -1
     cdef int send_from(self, bytes data, Py_ssize_t at) except -1

@@ -18,7 +18,7 @@ of the body, `write_timeout` without an octet taken by the client; on top of tha
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF
@@ -178,7 +178,9 @@ cdef class Stream:
     @property
     def peer(self):
         """(address, port), or "" on a unix socket."""
-        return (self.host(), int(self.port())) if self.host() else ""
+        if self._peer is None:
+            self._peer = (self.host(), int(self.port())) if self.host() else ""
+        return self._peer
 
     @property
     def name(self):
@@ -264,6 +266,32 @@ cdef class Stream:
             return <bytes>octets
         finally:
             Py_XDECREF(octets)
+
+    cdef bytes try_read(self):
+        """Like `read`, for a driver that waits elsewhere: None where the next octets are not here yet."""
+        cdef bytes data
+        cdef Py_ssize_t n
+        while True:
+            data = self.http.next_body()
+            if data is not None:
+                return data
+            n = self.http.direct()
+            if n == 0:
+                n = self.try_recv()
+                if n < 0:
+                    return None
+                self.body_moved(n, canter_now())
+                continue
+            n = recv(self.fd, scratch, <size_t>min(n, SCRATCH), MSG_DONTWAIT)
+            if n > 0:
+                self.http.received(n)
+                self.body_moved(n, canter_now())
+                return PyBytes_FromStringAndSize(scratch, n)
+            if n < 0 and errno == EAGAIN:
+                return None
+            if n == 0 or errno != EINTR:
+                self.gone = self.gone or n < 0
+                self.http.feed_raw(scratch, 0)          # next_body raises ClientDisconnected
 
     cdef int wait_for_body(self) except -1:
         if not self.waits_for(False, self.terms.body_ns):

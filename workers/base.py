@@ -61,7 +61,7 @@ class Worker:
     the master is gone.
     """
 
-    multithread: ClassVar[bool] = False  # environ["wsgi.multithread"]
+    multithread: bool = False  # environ["wsgi.multithread"]
     batch: ClassVar[int] = 8  # connections accepted in one turn
     keepalive: ClassVar[float] = 2.0  # seconds, where --keep-alive is not set (Gunicorn's default)
 
@@ -106,6 +106,9 @@ class Worker:
 
     def setup(self) -> None:
         """Prepare the worker's process. `patch` was called, the application is not imported yet."""
+
+    def warm_up(self) -> None:
+        """What is left to do before the worker is ready; after post_worker_init."""
 
     def run(self) -> None:
         """Serve until `accept` ends."""
@@ -158,6 +161,7 @@ class Worker:
         self.open()
         self.handle_signals()
         self.call_hook(self.cfg.post_worker_init)
+        self.warm_up()
         if self.cfg.request_timeout or self.cfg.request_timeout_paths:
             deadlines.watch(self)
         if self.cfg.reload:

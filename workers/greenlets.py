@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit, getcurrent
 
@@ -41,7 +41,7 @@ SPARE = 64  # idle greenlets that are kept; about 20 KiB each
 class GreenletWorker(Worker):
     """Many requests at once in one thread; each may block only in ways that the hub knows."""
 
-    multithread: ClassVar[bool] = True  # as Gunicorn's gevent worker says
+    multithread = True  # as Gunicorn's gevent worker says
 
     def setup(self) -> None:
         self.calls: deque[Callable[[], object]] = deque()

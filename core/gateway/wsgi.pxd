@@ -19,6 +19,7 @@ cdef class Input:
 
 cdef Input EMPTY
 cdef Input open_input(Stream stream)
+cdef Input whole_input(bytes body)
 
 
 @cython.final
@@ -26,3 +27,5 @@ cdef class FileWrapper:
     cdef readonly object filelike
     cdef readonly Py_ssize_t block_size
     cdef long long left                          # octets that may still be sent; -1: all
+
+cdef tuple file_part(FileWrapper wrapper)

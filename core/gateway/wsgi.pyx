@@ -15,6 +15,9 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from canter.http._response cimport interim
 from canter.stream cimport Stream
 
+import os
+import stat as stat_module
+
 from canter.errors import CanterError
 
 cdef enum:
@@ -154,6 +157,14 @@ cdef Input open_input(Stream stream):
     return found
 
 
+cdef Input whole_input(bytes body):
+    """An input that is received already."""
+    cdef Input found = Input.__new__(Input)
+    found.rest = body or None
+    found.ended = True
+    return found
+
+
 @cython.final
 cdef class FileWrapper:
     """`wsgi.file_wrapper`: iterates in blocks; the exchange sends real files with sendfile(2)."""
@@ -181,6 +192,20 @@ cdef class FileWrapper:
     def close(self):
         if hasattr(self.filelike, "close"):
             self.filelike.close()
+
+
+cdef tuple file_part(FileWrapper wrapper):
+    """What sendfile(2) can send of a wrapper: (descriptor, from where, octets). None: it is no regular file."""
+    filelike = wrapper.filelike
+    try:
+        fd = filelike.fileno()
+        found = os.fstat(fd)
+        at = filelike.tell()
+    except (AttributeError, OSError, ValueError):       # io.UnsupportedOperation is an OSError
+        return None
+    if not stat_module.S_ISREG(found.st_mode) or at >= found.st_size:
+        return None
+    return fd, at, found.st_size - at
 
 
 class ErrorStream:

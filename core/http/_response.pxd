@@ -51,3 +51,4 @@ cdef class Response:
 
 cpdef bytes refusal(int status, str reason, bytes stamp, tuple fields=*)
 cpdef bytes interim(int status, object headers)
+cpdef bytes trailer(object headers)

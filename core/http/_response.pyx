@@ -530,3 +530,16 @@ cpdef bytes interim(int status, object headers):
         else:
             response.put_bytes_pair(item)
     return response.close_head(b"", NULL, 0)
+
+
+cpdef bytes trailer(object headers):
+    """The end of a chunked body whose trailer section has those fields, pairs of bytes.
+
+    What frames or routes a message has no place there and is dropped (RFC 9110 6.5.1).
+    """
+    cdef Response response = Response(None, False)
+    response.put(b"0\r\n", 3)
+    for item in headers:
+        response.put_bytes_pair(item)
+    response.put(b"\r\n", 2)
+    return PyBytes_FromStringAndSize(response.text, response.size)

@@ -11,9 +11,6 @@ ROOT = Path(__file__).parents[2]
 
 # Declared, and not used by any code yet. It may only shrink.
 PENDING: set[str] = {
-    "asyncio_loop",
-    "interface",
-    "lifespan",
     "ws_max_queue",
     "ws_max_size",
     "ws_ping_interval",

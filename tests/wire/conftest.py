@@ -18,7 +18,7 @@ import pytest
 from canter.testing import Server, serve
 from tests.wire.dialogue import Tail
 
-WORKERS = ["sync", "gthread", "gevent"]
+WORKERS = ["sync", "gthread", "gevent", "asyncio"]
 
 HERE = Path(__file__).resolve().parent
 # What the classes' own defaults would differ in, and everything that can be logged.

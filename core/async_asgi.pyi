@@ -1,0 +1,25 @@
+import asyncio
+from collections.abc import Callable
+from typing import Any, final
+
+from canter.async_exchange import AsyncExchange, Awaitable, Driver, Waiting
+from canter.exchange import Context
+
+@final
+class AsgiDriver(Driver):
+    state: dict[str, Any] | None
+    def __init__(
+        self,
+        context: Context,
+        loop: asyncio.AbstractEventLoop,
+        ended: Callable[[], object],
+        state: dict[str, Any] | None = None,
+    ) -> None: ...
+
+@final
+class Receiving(Waiting): ...
+
+@final
+class AsgiExchange(AsyncExchange):
+    def asgi_receive(self) -> Awaitable: ...
+    def asgi_send(self, message: dict[str, Any]) -> Awaitable: ...

@@ -1,0 +1,138 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""Asynchronous WSGI: `async def app(environ, start_response)`, on the event loop.
+
+PEP 3333 with two words added: the application is awaited, and what it returns may be
+an async iterable (docs/async-wsgi.md). Everything else is as it is there. The input is
+received before the application is called, so that reading it never waits: a body is
+held in memory, up to `--limit-request-body`. Each piece of the result is sent before
+the next is asked for; while the client does not take it, other requests run.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+
+from canter.async_exchange cimport AsyncExchange, Driver, Piece
+from canter.exchange cimport as_octets, join
+from canter.gateway.wsgi cimport EMPTY, FileWrapper, file_part, whole_input
+from canter.http._response cimport interim
+from canter.poller cimport CUT
+from canter.stream cimport Stream
+
+
+@cython.final
+cdef class WsgiDriver(Driver):
+    """For applications of asynchronous WSGI."""
+
+    cdef AsyncExchange exchange_for(self, Stream stream):
+        return AsyncWsgiExchange.__new__(AsyncWsgiExchange)
+
+
+@cython.final
+cdef class AsyncWsgiExchange(AsyncExchange):
+    """A request of an asynchronous WSGI application."""
+
+    # -- what the application calls ----------------------------------------------------------
+
+    def start_response(self, status, headers, exc_info=None):
+        """PEP 3333's start_response."""
+        self.begin_wsgi(status, headers, exc_info)
+        return self.write
+
+    def write(self, data):
+        """PEP 3333's write(). What the client does not take at once is sent while others run."""
+        if data:
+            self.deliver_piece(data)
+
+    def early_hints(self, headers):
+        """`wsgi.early_hints`: send `103 Early Hints` with [(name, value)]; nothing to an HTTP/1.0 client."""
+        if self.request.minor >= 1 and not self.response.started:
+            self.hold_claim()
+            self.put(interim(103, headers), None)
+
+    def client_disconnected(self):
+        """`canter.client_disconnected`: has the client left? A half-close counts too."""
+        return self.left or self.stream.peer_left() > 0
+
+    # -- the driver ------------------------------------------------------------------------------
+
+    cdef object begin(self):
+        return self.serve()
+
+    async def serve(self):
+        """Receive, call, deliver."""
+        parts = []
+        while self.request.has_body:
+            part = await self.piece()
+            if not part:
+                break
+            parts.append(part)
+        self.environ = environ = self.context.environ(self.stream)
+        environ["wsgi.input"] = whole_input(b"".join(parts)) if parts else EMPTY
+        environ["wsgi.early_hints"] = self.early_hints
+        environ["canter.client_disconnected"] = self.client_disconnected
+        if self.context.pre_request is not None:
+            self.context.pre_request(self.context.worker, self.request)
+        self.called = self.driver.app(environ, self.start_response)
+        result = await self.called
+        try:
+            if not self.deliver_at_once(result):
+                await self.deliver_each(result)
+                self.finish()
+        finally:
+            if hasattr(result, "aclose"):
+                await result.aclose()
+            elif hasattr(result, "close"):
+                result.close()
+        self.complete()
+
+    cdef Piece piece(self):
+        cdef Piece piece = Piece.__new__(Piece)
+        piece.exchange = self
+        return piece
+
+    cdef bint deliver_at_once(self, object result) except -1:
+        """The results that are all there: a list of bytes, a file."""
+        if type(result) in (list, tuple) and not self.response.started:
+            whole = join(list(result))
+            if whole is not None:
+                self.must_have_begun()
+                self.emit(whole, False)
+                return True
+        if type(result) is FileWrapper and not self.response.started:
+            part = file_part(result)
+            if part is not None:
+                self.must_have_begun()
+                fd, at, count = part
+                self.emit_file(fd, at, count)
+                return True
+            (<FileWrapper>result).left = self.response.length
+        return False
+
+    async def deliver_each(self, result):
+        if hasattr(type(result), "__aiter__"):
+            async for data in result:
+                self.deliver_piece(data)
+                await self.room()
+                if self.response.bodyless or self.response.overrun:
+                    return
+        else:
+            for data in result:
+                self.deliver_piece(data)
+                await self.room()
+                if self.response.bodyless or self.response.overrun:
+                    return
+
+    cdef int deliver_piece(self, object data) except -1:
+        cdef bytes octets = <bytes>data if PyBytes_CheckExact(data) else as_octets(data)
+        if PyBytes_GET_SIZE(octets):
+            self.must_have_begun()
+            self.emit(octets, True)
+        return 0
+
+    cdef int finish(self) except -1:
+        """Nothing more comes: the end of the body, or the head of an empty one."""
+        self.must_have_begun()
+        return self.emit(b"", False)
+
+    cdef int incomplete(self) except -1:
+        return CUT                               # `serve` completes the answer, or raises

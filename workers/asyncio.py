@@ -1,0 +1,119 @@
+"""asyncio: ASGI applications, and asynchronous WSGI ones, on one event loop.
+
+For applications that wait a lot and are written for it: long polling, streams,
+WebSockets. The loop (uvloop's where it is installed) watches the poller's descriptor;
+each complete request becomes a task. A call that blocks stops the whole worker while it
+runs. A plain WSGI application is served on `--threads` threads, as by gthread.
+
+A stop lets what runs end, within `--graceful-timeout`; then the tasks that are left are
+cancelled, and the application's lifespan is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from canter.async_asgi import AsgiDriver
+from canter.async_exchange import AsyncExchange
+from canter.async_wsgi import WsgiDriver
+from canter.errors import WorkerBootError
+from canter.gateway.asgi import Lifespan
+from canter.gateway.interface import Interface, tell
+from canter.workers.base import Worker
+from canter.workers.gthread import serve_on_threads
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from canter.async_exchange import Driver
+    from canter.exchange import Job
+
+TICK = 0.25  # seconds between two looks at the deadlines
+LAST_WORDS = 2.0  # seconds in which cancelled tasks may end, and a shutdown that came late
+
+
+def new_loop(asked: str) -> asyncio.AbstractEventLoop:
+    """The event loop of `--asyncio-loop`."""
+    if asked == "asyncio" or (asked == "auto" and find_spec("uvloop") is None):
+        return asyncio.new_event_loop()
+    try:
+        import uvloop
+    except ImportError as error:
+        raise WorkerBootError(f"--asyncio-loop uvloop: {error}; pip install 'canter[uvloop]'") from error
+    return uvloop.new_event_loop()
+
+
+class AsyncioWorker(Worker):
+    """Requests as tasks of one event loop."""
+
+    interface: Interface
+    driver: Driver
+
+    def setup(self) -> None:
+        self.loop = new_loop(self.cfg.asyncio_loop)
+        asyncio.set_event_loop(self.loop)  # applications look for it while they are imported
+
+    def load(self) -> Any:
+        app = super().load()
+        self.interface = tell(app, self.cfg.interface)
+        self.multithread = self.interface is Interface.WSGI
+        return app
+
+    def capacity(self) -> int:
+        return int(self.cfg.threads if self.interface is Interface.WSGI else self.cfg.worker_connections)
+
+    def warm_up(self) -> None:
+        mode = self.cfg.lifespan if self.interface is Interface.ASGI else "off"
+        self.lifespan = Lifespan(self.app, mode, self.log)
+        self.loop.run_until_complete(self.lifespan.start())
+
+    def run(self) -> None:
+        if self.interface is Interface.WSGI:
+            serve_on_threads(self)
+        else:
+            self.serve_on_loop()
+
+    # -- on the loop ---------------------------------------------------------------------------
+
+    def serve_on_loop(self) -> None:
+        loop = self.loop
+        if self.interface is Interface.ASGI:
+            self.driver = AsgiDriver(self.context, loop, loop.stop, self.lifespan.state)
+        else:
+            self.driver = WsgiDriver(self.context, loop, loop.stop)
+        loop.add_reader(self.poller.fileno(), self.driver.turn)
+        loop.call_soon(self.tick)
+        loop.run_forever()
+        loop.remove_reader(self.poller.fileno())
+        loop.run_until_complete(self.end())
+        loop.close()
+
+    def tick(self) -> None:
+        self.driver.tick()
+        self.loop.call_later(TICK, self.tick)
+
+    async def end(self) -> None:
+        """The last things of a worker: what still runs is cancelled, the application is told."""
+        if tasks := self.driver.cancel_all():
+            self.log.warning("%d requests are cut at the end of the graceful time-out", len(tasks))
+            await asyncio.wait(tasks, timeout=LAST_WORDS)
+        await self.lifespan.stop(max(self.poller.left, LAST_WORDS))
+        await self.loop.shutdown_asyncgens()
+
+    # -- signals and deadlines -----------------------------------------------------------------
+
+    def handle_quit(self, number: int, frame: FrameType | None) -> None:
+        # No SystemExit: it would surface in whichever task runs.
+        self.call_hook(self.cfg.worker_int)
+        self.stop(0)
+
+    def interrupt(self, job: Job) -> bool:
+        if job.runner is None:
+            return False
+        self.loop.call_soon_threadsafe(job.runner.cancel)
+        return True
+
+    def stack_of(self, job: Job) -> FrameType | list[FrameType] | None:
+        return job.frames() if isinstance(job, AsyncExchange) else super().stack_of(job)
