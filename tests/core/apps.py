@@ -9,7 +9,7 @@ LOCK = threading.Lock()
 
 
 def hanging(environ, start_response):
-    """/sleep, /spin and /lock hang for `s` seconds, /late after its first piece; all else answers with the pid."""
+    """/sleep, /spin, /lock hang for `s` seconds, /late after its first piece; else the pid is answered."""
     path = environ["PATH_INFO"]
     seconds = float(parse_qs(environ["QUERY_STRING"]).get("s", ["60"])[0])
     if path == "/late":
