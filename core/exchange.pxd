@@ -84,6 +84,7 @@ cdef class Context(Host):
     cdef bint always_read
     cdef object runner_of
     cdef uint64_t **siblings
+    cdef uint64_t *marks                         # what each had accepted when `ahead` last looked
     cdef list sibling_rows
     cdef Py_ssize_t sibling_count, capacity
     cdef bytes _stamp

@@ -51,6 +51,7 @@ cdef enum:
     JOIN_LIMIT = 131072                          # octets: a body up to here is copied behind its head
     DRAIN_LIMIT = 65536                          # octets of an unread body thrown away to keep a connection
 
+cdef int64_t LOST_NS = 3 * SECOND                # a sibling that has not beaten for so long is not waited for
 cdef int64_t LATE_NS = SECOND // 10              # a queued request whose client left is not run after this
 
 cdef Py_ssize_t REQUESTS = scoreboard.REQUESTS
@@ -65,6 +66,8 @@ cdef Py_ssize_t TIMEOUTS = scoreboard.TIMEOUTS
 cdef Py_ssize_t UNSEEN = scoreboard.UNSEEN
 cdef Py_ssize_t RECYCLE = scoreboard.RECYCLE
 cdef uint64_t RECYCLE_REQUESTS = scoreboard.RECYCLE_REQUESTS
+cdef Py_ssize_t BEAT = scoreboard.BEAT
+cdef Py_ssize_t ACCEPTED = scoreboard.ACCEPTED
 cdef Py_ssize_t STATE = scoreboard.STATE
 cdef Py_ssize_t CAPACITY = scoreboard.CAPACITY
 cdef uint64_t SERVING = scoreboard.SERVING
@@ -98,6 +101,7 @@ cdef class Context(Host):
         self.slots = NULL
         self.free_slots = NULL
         self.siblings = NULL
+        self.marks = NULL
 
     def __init__(self, object app, Poller poller, object cfg, object log, *, object worker=None,
                  object row=None, AccessLog access=None,
@@ -140,6 +144,7 @@ cdef class Context(Host):
 
     def __dealloc__(self):
         free(self.siblings)
+        free(self.marks)
         free(self.slots)
         free(self.free_slots)
 
@@ -175,7 +180,8 @@ cdef class Context(Host):
         self.capacity = capacity
         self.sibling_rows = [row.cells for row in rows]
         self.siblings = <uint64_t **>calloc(max(len(self.sibling_rows), 1), sizeof(uint64_t *))
-        if self.siblings == NULL:
+        self.marks = <uint64_t *>calloc(max(len(self.sibling_rows), 1), sizeof(uint64_t))
+        if self.siblings == NULL or self.marks == NULL:
             raise MemoryError()
         for view in self.sibling_rows:
             cells = view
@@ -354,6 +360,19 @@ cdef class Context(Host):
             if self.siblings[i][STATE] == SERVING and self.siblings[i][BUSY_CELL] < self.siblings[i][CAPACITY]:
                 return True
         return False
+
+    cdef bint ahead(self, uint64_t few) noexcept:
+        cdef uint64_t *sibling
+        cdef bint found = False
+        cdef Py_ssize_t i
+        for i in range(self.sibling_count):
+            sibling = self.siblings[i]
+            if (sibling[STATE] == SERVING and sibling[BUSY_CELL] < sibling[CAPACITY]
+                    and canter_now() - <int64_t>sibling[BEAT] < LOST_NS
+                    and sibling[ACCEPTED] - self.marks[i] < few):
+                found = True
+            self.marks[i] = sibling[ACCEPTED]
+        return found
 
     cdef bint has_siblings(self) noexcept:
         return self.sibling_count > 0

@@ -14,6 +14,7 @@ cdef class Host:
     cdef int refuse(self, Stream stream, object error) except -1
     cdef int idle(self) except -1
     cdef bint full(self) except -1
+    cdef bint ahead(self, uint64_t few) noexcept
     cdef bint has_siblings(self) noexcept
     cdef int64_t patience(self) noexcept
 
@@ -41,6 +42,7 @@ cdef class Poller:
     cdef list graveyard
     cdef bint listening, emptying
     cdef public bint wakes                       # a stream that gets ready outside of poll wakes it
+    cdef bint waits                              # poll is called with a time to wait
     cdef bint inside                             # within poll
     cdef public bint peek                        # look without waiting first: others want the GIL
     cdef tuple asked_stop

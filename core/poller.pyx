@@ -101,6 +101,7 @@ cdef enum:
 cdef int64_t LINGER_NS = 2 * SECOND            # as Apache's lingering close
 cdef int64_t STOP_IDLE_NS = 2 * SECOND         # a stopping worker keeps idle connections no longer
 cdef int64_t GATE_NS = SECOND // 50             # a full worker looks again after this
+cdef int64_t YIELD_NS = SECOND // 1000          # a worker that is ahead of its siblings lets them accept
 cdef int64_t PAUSE_MIN_NS = SECOND // 10
 cdef int64_t PAUSE_MAX_NS = SECOND
 
@@ -120,6 +121,10 @@ cdef class Host:
 
     cdef bint full(self) except -1:
         """Should a sibling take new connections instead?"""
+        return False
+
+    cdef bint ahead(self, uint64_t few) noexcept:
+        """Has a sibling that has free slots accepted fewer than `few` connections since this was last asked?"""
         return False
 
     cdef bint has_siblings(self) noexcept:
@@ -215,6 +220,7 @@ cdef class Poller:
 
     cdef int turn(self, double timeout) except -1:
         cdef int64_t limit
+        self.waits = timeout > 0
         if self.asked_stop is not None and not self.stop_at:
             self.stop(*self.asked_stop)
             if self.count == 0:
@@ -410,17 +416,22 @@ cdef class Poller:
             stream.site = site
             self.adopt(stream)
             self.run += 1
-        if self.run >= RUN and self.listening and not self.emptying:
+        if self.run >= RUN and self.listening and not self.emptying and self.host.has_siblings():
             self.step_back(site)
         return 0
 
     cdef int step_back(self, Site site) except -1:
-        """Let a sibling be the first to be woken: the kernel always wakes whoever watched first."""
+        """Let a sibling be the first to be woken: the kernel always wakes whoever watched first.
+
+        One that took less than half as much meanwhile, though it has nothing to do, hardly
+        gets to run: it is given a moment in which nobody else accepts.
+        """
         self.run = 0
-        if self.host.has_siblings():
-            canter_unwatch(self.set, site.fd)
-            if canter_watch_level(self.set, site.fd, <void *>site, 1) < 0:
-                raise OSError(errno, strerror(errno).decode())
+        if self.waits and self.host.ahead(RUN // 2):
+            return self.pause(YIELD_NS)
+        canter_unwatch(self.set, site.fd)
+        if canter_watch_level(self.set, site.fd, <void *>site, 1) < 0:
+            raise OSError(errno, strerror(errno).decode())
         return 0
 
     cdef int accept_failed(self, int code) except -1:
