@@ -54,6 +54,8 @@ cdef class AccessLog:
     cdef Py_ssize_t stamp_size
 
     cdef int compile(self, str format) except -1
+    cdef int append_literal(self, str format, Py_ssize_t start, Py_ssize_t stop) except -1
+    cdef int append_atom(self, str name, str flags, str conversion) except -1
     cdef int append(self, int kind, object operand) except -1
     cdef int compose(self, Text *line, Record *record) except -1
     cdef int put_op(self, Text *line, Op op, Record *record) except -1

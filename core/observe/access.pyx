@@ -233,21 +233,20 @@ cdef class AccessLog:
         self.append_literal(format, end, len(format))
         return self.append(LITERAL, b"\n")
 
-    def append_literal(self, str format, Py_ssize_t start, Py_ssize_t stop):
+    cdef int append_literal(self, str format, Py_ssize_t start, Py_ssize_t stop) except -1:
         text = format[start:stop]
         if "%" in text:
             raise ConfigError(f"access_log_format: what begins with {text[text.index('%'):][:20]!r} is no %(name)s")
-        if text:
-            self.append(LITERAL, text.encode("utf-8"))
+        return self.append(LITERAL, text.encode("utf-8")) if text else 0
 
-    def append_atom(self, str name, str flags, str conversion):
+    cdef int append_atom(self, str name, str flags, str conversion) except -1:
         kind, operand = atom(name)
         self.needs_environ = self.needs_environ or kind == VARIABLE
         self.needs_headers = self.needs_headers or kind == RESPONSE_FIELD
         if flags or conversion not in "sdiu":
             self.operands.append(operand)
             kind, operand = CONVERTED, (kind, len(self.operands) - 1, f"%{flags}{conversion}")
-        self.append(kind, operand)
+        return self.append(kind, operand)
 
     cdef int append(self, int kind, object operand) except -1:
         cdef Op *ops = <Op *>realloc(self.ops, <size_t>(self.op_count + 1) * sizeof(Op))
