@@ -63,6 +63,10 @@ def echo(environ: Environ, start_response: Start, word: str = "") -> list[bytes]
     return say(start_response, f"{word} {os.getpid()}")
 
 
+def healthz(environ: Environ, start_response: Start) -> list[bytes]:
+    return say(start_response, "well")
+
+
 def digest(environ: Environ, start_response: Start) -> list[bytes]:
     """What the body is, read in pieces."""
     found = hashlib.sha256()
@@ -197,5 +201,5 @@ def reap(environ: Environ, start_response: Start, pid: str) -> list[bytes]:
 
 PATHS: dict[str, Callable[..., Any]] = {
     function.__name__: function
-    for function in (echo, digest, wait, stop, stream, flood, swallow, left, fail, socket, fork, reap)
+    for function in (echo, healthz, digest, wait, stop, stream, flood, swallow, left, fail, socket, fork, reap)
 }

@@ -33,7 +33,7 @@ from canter.http._response cimport Response, interim, refusal
 from canter.io cimport canter_now
 from canter.observe.access cimport AccessLog
 from canter.poller cimport CLOSE, CUT, KEEP_ALIVE, Host, Poller
-from canter.stream cimport BUSY, SECOND, Site, Stream
+from canter.stream cimport BUSY, QUEUED, SECOND, Site, Stream
 
 import os
 import socket
@@ -842,6 +842,8 @@ cpdef int serve_one(Stream stream, Context context) except -1:
     cdef Exchange exchange
     cdef dict environ
     cdef int then
+    if stream.state != QUEUED:
+        raise RuntimeError("serve() is for a connection that accept() gave, and for each of them once")
     if context.too_late(stream):
         return CUT if stream.gone else CLOSE
     stream.state = BUSY

@@ -151,6 +151,11 @@ cdef class Stream:
     def fileno(self):
         return self.fd
 
+    @property
+    def waiting(self):
+        """It holds a complete request, and nobody has begun to serve it."""
+        return self.state == QUEUED
+
     # -- who is there ---------------------------------------------------------------
 
     cdef str host(self):

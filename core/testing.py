@@ -178,9 +178,10 @@ def __getattr__(name: str) -> Any:
     """`WorkerContract`, the contract of worker classes as pytest tests: only there is pytest needed."""
     if name != "WorkerContract":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import pytest
+    if "canter.contract" not in sys.modules:
+        import pytest
 
-    pytest.register_assert_rewrite("canter.contract")
+        pytest.register_assert_rewrite("canter.contract")
     from canter.contract import WorkerContract
 
     return WorkerContract

@@ -8,11 +8,12 @@ imports, and is for the process that becomes the worker.
 
 from __future__ import annotations
 
+import inspect
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from canter.errors import ConfigError
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from canter.workers.base import Worker
 
 GROUP = "canter.workers"
+
+
+# Methods that subclasses override and `Worker` calls: how many arguments they get besides self.
+CALLED = {"setup": 0, "run": 0, "accept": 0, "serve": 1, "waiter": 0, "capacity": 0}
 
 
 class Place(NamedTuple):
@@ -69,9 +74,23 @@ def resolve(worker_class: str | type) -> type[Worker]:
 def _checked(found: object, shown: str) -> type[Worker]:
     from canter.workers.base import Worker  # only a process that becomes a worker needs it
 
-    if isinstance(found, type) and issubclass(found, Worker):
-        return found
-    raise ConfigError(f"worker class {shown} is not a subclass of canter.Worker")
+    if not (isinstance(found, type) and issubclass(found, Worker)):
+        raise ConfigError(f"worker class {shown} is not a subclass of canter.Worker")
+    for name, arguments in CALLED.items():
+        if misfit := _misfit(getattr(found, name), arguments):
+            raise ConfigError(f"worker class {shown}: {name}() {misfit}")
+    return found
+
+
+def _misfit(method: Any, arguments: int) -> str:
+    """Why a method can't be called as `Worker` calls it; "" where it can."""
+    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+        return "is async, but is called as a plain function: run the loop inside of it"
+    try:
+        inspect.signature(method).bind(*[None] * (1 + arguments))
+    except TypeError:
+        return f"must take self and {arguments} more" if arguments else "must take nothing but self"
+    return ""
 
 
 def _locate(worker_class: str) -> Place:

@@ -26,10 +26,12 @@ import os
 import random
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from canter import deadlines
 from canter import scoreboard as cells
+from canter.errors import WorkerBootError
 from canter.exchange import Context, serve_one
 from canter.gateway.loader import load
 from canter.http._http1 import Limits
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 
 ORPHAN_GRACE = 1.0  # seconds a worker goes on when its master was killed
 BEAT = 1.0  # seconds between two signs of life, at most
+FORGOTTEN = 10  # seconds after which a connection that nobody serves is a mistake of the class
 
 
 class Worker:
@@ -143,11 +146,26 @@ class Worker:
     def accept(self) -> Iterator[Stream]:
         """Connections whose next request is complete, until the worker has stopped."""
         poll = self.poller.poll
+        first: Stream | None = None  # one that is not served yet; all others are younger
         while not self.poller.finished:
-            yield from poll(BEAT)
+            found = poll(BEAT)
+            if first is None or not first.waiting:
+                first = found[0] if found else None
+            elif self.is_forgotten(first):
+                self.log.error(
+                    "%s: nobody called serve() with a connection that accept() gave %d s ago",
+                    type(self).__name__,
+                    FORGOTTEN,
+                )
+                first = None
+            yield from found
+
+    def is_forgotten(self, connection: Stream) -> bool:
+        """Does a connection wait, though nothing that it could wait for is served?"""
+        return not self.context.running and time.monotonic_ns() - connection.queued_at > FORGOTTEN * 10**9
 
     def serve(self, connection: Stream) -> None:
-        """Run the request that `connection` holds, then give the connection back."""
+        """Run the request that `connection` holds, then give the connection back. Once for each."""
         self.poller.give_back(connection, serve_one(connection, self.context))
 
     # -- the life of the process -----------------------------------------------------------------
@@ -171,9 +189,21 @@ class Worker:
         self._ready()
         try:
             self.run()
+            self.check_end()
         finally:
             self.alive = False
             self.context.idle_now()
+
+    def check_end(self) -> None:
+        """`run` has returned: was it time to?"""
+        name = type(self).__name__
+        if self.poller.finished:
+            return
+        if not self.alive:
+            self.log.error("%s.run() returned before accept() ended: requests that run are lost", name)
+            return
+        self.log.critical("%s.run() returned, though this worker was not told to stop", name)
+        sys.exit(WorkerBootError.exit_code)
 
     def load(self) -> Any:
         """The application; the preloaded one where there is one."""
