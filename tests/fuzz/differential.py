@@ -166,18 +166,18 @@ STRICTER = (
         "httptools", "a line of the head ends in a bare LF", "llhttp does so behind an HTTP/0.9 request line"
     ),
     Difference("httptools", "more than one empty line before", "llhttp skips any number of line ends"),
-    Difference("httptools", "no request begins with '\\\\n'", "llhttp skips any number of line ends"),
-    Difference("httptools", "no method and target: '\\\\r", "llhttp skips any number of line ends"),
-    Difference("httptools", "no HTTP version: ' ", "llhttp skips spaces between the parts of a request line"),
+    Difference("httptools", "no request begins with .\\\\n'", "llhttp skips any number of line ends"),
+    Difference("httptools", "no method and target: .\\\\r", "llhttp skips any number of line ends"),
+    Difference("httptools", "no HTTP version: . ", "llhttp skips spaces between the parts of a request line"),
     Difference(
         "httptools",
         "the target is not visible ASCII",
         "llhttp skips spaces, and takes HTTP/0.9",
     ),
-    Difference(BOTH, "no known HTTP version: 'HTTP/0.9'", "both take the number for one they know"),
-    Difference("h11", r"no known HTTP version: 'HTTP/[01]\.[0-9]'", "h11 takes any two digits for a version"),
+    Difference(BOTH, "no known HTTP version: .HTTP/0.9'", "both take the number for one they know"),
+    Difference("h11", r"no known HTTP version: .HTTP/[01]\.[0-9]'", "h11 takes any two digits for a version"),
     Difference("h11", "not a version of HTTP/1: ", "h11 takes any two digits for a version"),
-    Difference("httptools", "not a version of HTTP/1: 'HTTP/2.0'", "llhttp is also fed HTTP/2 in text"),
+    Difference("httptools", "not a version of HTTP/1: .HTTP/2.0'", "llhttp is also fed HTTP/2 in text"),
     Difference(BOTH, "CONNECT$", "501: Canter is no proxy; a parser leaves that to its server"),
     Difference(BOTH, "an authority without a port", "neither looks into the target of CONNECT"),
     Difference(
@@ -189,7 +189,7 @@ STRICTER = (
     Difference(BOTH, "an empty Host, and a target that names one", "neither looks into Host"),
     Difference("httptools", "host more than once", "llhttp leaves Host to the server"),
     Difference("httptools", "no Host$", "llhttp leaves Host to the server"),
-    Difference("h11", "no field name and colon: '[ \\\\]", "h11 unfolds obs-fold"),
+    Difference("h11", "no field name and colon: .[ \\\\]", "h11 unfolds obs-fold"),
     Difference("h11", "a control octet in a field", "h11 refuses white space and NUL alone"),
     Difference(
         BOTH, "(authorization|content-type) more than once", "both leave the meaning of fields to the server"
@@ -197,7 +197,7 @@ STRICTER = (
     Difference("h11", "content-length more than once", "h11 takes the same length twice"),
     Difference(
         "h11",
-        "Content-Length is not digits alone: '[0-9 ]+,",
+        "Content-Length is not digits alone: .[0-9 ]+,",
         "h11 takes the same length twice, in a list too",
     ),
     Difference(
@@ -215,11 +215,11 @@ STRICTER = (
     Difference(BOTH, "a chunk's size line is too long", "both take a longer extension"),
     Difference(
         "h11",
-        r"no chunk size: '[0-9A-Fa-f]+(;|[ \\]|')",
+        r"no chunk size: .[0-9A-Fa-f]+(;|[ \\]|['\"])",
         "h11 allows white space and controls behind the size",
     ),
     Difference(
-        "httptools", "no chunk size: '0[0-9A-Fa-f]{16,}[;']", "llhttp takes any number of leading zeros"
+        "httptools", "no chunk size: .0[0-9A-Fa-f]{16,}[;']", "llhttp takes any number of leading zeros"
     ),
     Difference(BOTH, "a trailer named", "both leave the meaning of trailers to the server"),
     Difference("h11", "the trailers are too long", "h11 takes LF for a line end"),
