@@ -24,6 +24,7 @@ shape      how it is told                                  who is chosen
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from statistics import median
 
 from canter.bench.report import Report, Row, ScenarioInfo
 
@@ -32,8 +33,6 @@ CROWD = 256
 """Requests that wait at once from which threads are the wrong means."""
 WAIT_MS = 5.0
 """Waiting below this is the machine's own."""
-_USUAL = 25
-"""The percentile taken for the time of a request: what is over it may be the noise of the machine."""
 HEAVY_US = 1000.0
 """CPU time from which a request counts as CPU-bound."""
 CLOSE = 0.10
@@ -67,6 +66,8 @@ class Advice:
     """The contender; "" where none served the traffic."""
     command: str = ""
     reasons: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    """What the others did, best first."""
     unless: list[str] = field(default_factory=list)
     """What would change the advice."""
 
@@ -84,10 +85,8 @@ def _advise(report: Report, scenario: ScenarioInfo) -> Advice:
             scenario.name,
             scenario.title,
             "",
-            reasons=[
-                f"no worker class served this traffic with fewer than {SOUND:.0%} errors",
-                *_failures(ours),
-            ],
+            reasons=[f"no worker class served this traffic with fewer than {SOUND:.0%} errors"],
+            others=_failures(ours),
         )
     shape = shape_of(scenario, sound)
     row = _RULES[shape.name](report, sound)
@@ -98,15 +97,17 @@ def _advise(report: Report, scenario: ScenarioInfo) -> Advice:
         shape.name,
         choice=row.contender,
         command=f"canter {report.contender(row.contender).flags} {report.app or 'APP'}",
-        reasons=[_describe(shape), _figures(row), *_against(row, sound), *_failures(ours)],
+        reasons=[_describe(shape), _figures(row)],
+        others=[*_against(row, sound), *_failures(ours)],
         unless=[*_MINDS[shape.name](kind), *_machine(report)],
     )
 
 
 def shape_of(scenario: ScenarioInfo, rows: list[Row]) -> Shape:
-    """The shape of the traffic, from the contender that made the least of each figure."""
-    cpu = min((value for row in rows if (value := row.middle("cpu_us")) is not None), default=0.0)
-    usual = min(row.latency.percentile(_USUAL) for row in rows) * 1e3
+    """The shape of the traffic: CPU time as most needed it, and the time of the fastest answers."""
+    costs = [value for row in rows if (value := row.middle("cpu_us")) is not None]
+    cpu = median(costs) if costs else 0.0
+    usual = min(row.time for row in rows) * 1e3
     wait = usual - cpu / 1e3
     at_once = max(row.rate for row in rows) * usual / 1e3
     waits = wait > WAIT_MS and wait > usual / 2

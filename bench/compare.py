@@ -1,10 +1,11 @@
 """Comparing servers: rounds of visits, each to a fresh server under one scenario.
 
-A visit starts the server, warms it up, loads it as fast as it can, and from the second
-round on also at the rate that all contenders have to bear: half of what the one in the
-middle could do in the first round. Contenders take turns within each round, and another
-one begins each time. The server and the load have cores of their own where there are
-two; nothing here is shown or judged, only recorded (`report`).
+A visit starts the server, lets one client have it (in the first round), warms it up, and
+loads it as fast as it can; from the second round on also at the rate that all contenders
+have to bear: half of what the one in the middle could do in the first round. Contenders
+take turns within each round, and another one begins each time.
+The server and the load have cores of their own where there are two. Nothing here is shown
+or judged, only recorded (`report`).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _STEADY = 0.5
 """Part of the middle contender's rate that all have to bear."""
 _PATIENCE = 5.0
 """Seconds after which a request counts as failed, beyond what it waits by itself."""
+_ALONE = 0.5
+"""Seconds of one client by itself, in the first round."""
 MIB = 1024 * 1024
 LEVELS = {"connections": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), "rate": ()}
 _RATE_STEPS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.1)
@@ -235,6 +238,10 @@ class Runner:
         else:
             full = self._load(scenario, server, warmup=self.comparison.warmup)
         row.load_command = load.command(replace(full, cpu=-1, port=8000))
+        if not row.rounds and not scenario.rate:
+            row.alone = self._send(
+                row, self._load(scenario, server, connections=1, duration=_ALONE, dribblers=0)
+            )
         before = server.usage()
         with Watch(server, board) as watch:
             result = self._send(row, full)
@@ -290,6 +297,8 @@ class Runner:
             )
             p50, p99 = (1e3 * value for value in result.latency.percentiles((50, 99)))
             row.sweep.append(Level(level, result.rate, p50, p99, result.failed))
+            if result.failed > result.answered:
+                return  # higher levels would only take longer to fail
 
     def _levels(self, row: Row) -> list[float]:
         if self.comparison.sweep == "rate":

@@ -54,14 +54,12 @@ def _list(texts: Sequence[str]) -> str:
 
 def _advice(advice: Advice) -> str:
     if not advice.choice:
-        return (
-            f'<div class="advice none">{escape(advice.title)}: <b>no advice</b>{_list(advice.reasons)}</div>'
-        )
+        why = _list([*advice.reasons, *advice.others])
+        return f'<div class="advice none">{escape(advice.title)}: <b>no advice</b>{why}</div>'
     return (
         f'<div class="advice">{escape(advice.title)}: <b>{escape(advice.choice)}</b> '
-        f"<code>{escape(advice.command)}</code>"
-        f"{_list(advice.reasons[:2])}"
-        f"<details><summary>the others, and what would change this</summary>{_list(advice.reasons[2:])}"
+        f"<code>{escape(advice.command)}</code>{_list(advice.reasons)}"
+        f"<details><summary>the others, and what would change this</summary>{_list(advice.others)}"
         f"<p>Unless:</p>{_list(advice.unless)}</details></div>"
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 from canter.bench.result import Histogram, Result
 
 VERSION = 1
+_USUAL = 25
 
 
 @dataclass
@@ -57,6 +58,8 @@ class Row:
     failure: str = ""
     """Why there are no figures, in one line."""
     rounds: list[Figures] = field(default_factory=list)
+    alone: Result | None = None
+    """One client by itself: what a request takes where nothing queues."""
     full: Result | None = None
     """As fast as it could (closed loop); of a scenario with a rate of its own: at that rate."""
     steady: Result | None = None
@@ -82,6 +85,17 @@ class Row:
         """Latency at the common rate, else as it was at full speed."""
         result = self.steady or self.full
         return result.latency if result is not None else Histogram()
+
+    @property
+    def time(self) -> float:
+        """Seconds of a request where nothing queues, as far as that was measured.
+
+        A low percentile: what is over it may be the noise of the machine.
+        """
+        for result in (self.alone, self.steady, self.full):
+            if result is not None and result.latency.count:
+                return result.latency.percentile(_USUAL)
+        return 0.0
 
     @property
     def errors(self) -> dict[str, int]:
@@ -199,7 +213,7 @@ def _plain(value: Any) -> Any:
 def _row(values: dict[str, Any]) -> Row:
     values["rounds"] = [Figures(**each) for each in values["rounds"]]
     values["sweep"] = [Level(**each) for each in values["sweep"]]
-    for name in ("full", "steady"):
+    for name in ("alone", "full", "steady"):
         if values[name] is not None:
             values[name] = Result.from_dict(values[name])
     return Row(**values)

@@ -6,6 +6,7 @@ from types import TracebackType
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -220,9 +221,10 @@ def _show_advice(console: Console, advice: Advice) -> None:
     if not advice.choice:
         console.print(Text.assemble((f"{advice.title}: no advice", "bold"), f" - {advice.reasons[0]}"))
         return
-    console.print(Text.assemble((f"{advice.title}: ", "bold"), (advice.choice, "bold green"), "  "))
-    console.print(Text(f"  {advice.command}", style="cyan"))
-    for reason in advice.reasons:
-        console.print(Text(f"  because  {reason}"))
-    for reason in advice.unless:
-        console.print(Text(f"  unless   {reason}", style="dim"))
+    console.print(Text.assemble((f"{advice.title}: ", "bold"), (advice.choice, "bold green")))
+    lines = Table.grid(padding=(0, 1))
+    lines.add_row("run", Text(advice.command, style="cyan"))
+    for word, texts in (("because", advice.reasons), ("unless", advice.unless)):
+        for number, text in enumerate(texts):
+            lines.add_row("" if number else word, Text(text))
+    console.print(Padding(lines, (0, 0, 0, 2)))

@@ -50,7 +50,7 @@ def test_a_crowd_of_long_polls_wants_an_event_loop_with_little_memory() -> None:
     )
     found = advice(made)
     assert (found.shape, found.choice) == ("crowd", "asyncio")
-    assert "sync failed 97% of the requests (timeout 2,900)" in found.reasons
+    assert "sync failed 97% of the requests (timeout 2,900)" in found.others
 
 
 def test_a_crowd_that_only_threads_served() -> None:
@@ -79,7 +79,7 @@ def test_tiny_answers_want_whatever_was_fastest(fastest: str) -> None:
             each.rounds[1].rate = 60_000
     found = advice(report(FAST, *rows))
     assert (found.shape, found.choice) == ("fast", fastest)
-    assert not any("granian" in reason for reason in found.reasons)
+    assert not any("granian" in reason for reason in found.others)
 
 
 def test_of_equally_fast_classes_the_simplest() -> None:
@@ -87,12 +87,21 @@ def test_of_equally_fast_classes_the_simplest() -> None:
     assert advice(made).choice == "gthread"
 
 
+def test_the_time_of_a_request_is_that_of_one_client_by_itself() -> None:
+    """At full speed 16 clients queue for one core: that is no waiting that threads would help."""
+    made = report(CPU, row("cpu", "sync", 400, 40, cpu_us=2100), row("cpu", "gthread", 390, 38, cpu_us=2050))
+    assert advice(made).shape == "waits"
+    for each in made.rows:
+        each.alone = row("cpu", "sync", 400, 2.2).full
+    assert advice(made).shape == "cpu"
+
+
 def test_what_failed_is_named_and_never_advised() -> None:
     broken = row("fast", "gevent", 90_000, 0.1)
     broken.failure = "worker class gevent needs a package: pip install 'canter[gevent]'"
     found = advice(report(FAST, row("fast", "sync", 50_000, 0.2), broken))
     assert found.choice == "sync"
-    assert f"gevent: {broken.failure}" in found.reasons
+    assert f"gevent: {broken.failure}" in found.others
 
 
 def test_no_advice_where_nothing_worked() -> None:
