@@ -34,13 +34,22 @@ from typing import Any, Final
 from canter import __version__
 from canter.config import Config
 from canter.errors import ConfigError, WorkerBootError
-from canter.master import admin, process, signals, sockets, spawn, systemd, upgrade
+from canter.master import admin, autoscale, process, signals, sockets, spawn, systemd, upgrade
 from canter.master.children import SECOND, Child, End, Limits, Table, describe
 from canter.master.family import Ended, Family, Generation
 from canter.master.reload import Reloader, policy
 from canter.master.report import Failure
 from canter.observe.errorlog import ErrorLog, open_log, secure_standard_streams
-from canter.scoreboard import BUSY, SERVER_STOPPING, Scoreboard
+from canter.scoreboard import (
+    BUSY,
+    CAPACITY,
+    QUEUE_WAIT,
+    REQUESTS,
+    SERVER_STOPPING,
+    SERVING,
+    STATE,
+    Scoreboard,
+)  # fmt: skip
 
 TICK: Final = SECOND  # the longest the loop sleeps
 ASLEEP: Final = 3 * SECOND  # a loop that comes so late did not run; perhaps nobody did
@@ -159,6 +168,7 @@ class Arbiter:
         self._selector = selectors.DefaultSelector()
         self._signals = signals.SignalQueue()
         self._selector.register(self._signals, selectors.EVENT_READ, self._take_signals)
+        self._scaler = _scaler(cfg)
         self._table = Table(int(cfg.workers), _limits(cfg))
         self._family = Family(self, self._table, self._open_board(), self._selector)
         self._family.on_ready = self._on_ready
@@ -221,12 +231,14 @@ class Arbiter:
             if 0 < self._drain_until <= now and not self._table.ending:
                 self._stop(quick=False)
             self._family.step(now)
+            self._scale(now)
             if self._reloader.finished():
                 self._notifier.ready("serving")
             self._wait(now)
 
     def _wait(self, now: int) -> None:
-        times = [self._table.next_event(now), self._drain_until, self._notifier.due, now + TICK]
+        tick = autoscale.SAMPLE if self._scaler else TICK
+        times = [self._table.next_event(now), self._drain_until, self._notifier.due, now + tick]
         until = min(time for time in times if time and time > now)
         for key, _ in self._selector.select(max(0.0, (until - time.monotonic_ns()) / SECOND)):
             key.data()
@@ -308,6 +320,18 @@ class Arbiter:
         self._table.target = target
         self.log.info("%d workers instead of %d, %s", target, before, why)
         self.hook("nworkers_changed", self, target, before)
+
+    def _scale(self, now: int) -> None:
+        """Ask for more or fewer workers, as the work does."""
+        if self._scaler and not self._table.ending and self._table.target:
+            board, mine = self._family.board, [child.row for child in self._table.serving]
+            rows = [row for row in map(board.row, mine) if row[STATE] == SERVING]
+            busy, capacity = (sum(row[cell] for row in rows) for cell in (BUSY, CAPACITY))
+            figures = autoscale.Sample(
+                now, len(rows), busy, capacity, board.total(REQUESTS), board.total(QUEUE_WAIT)
+            )
+            if change := self._scaler.observe(figures, self._table.target):
+                self._set_target(*change)
 
     def _stop_workers(self) -> None:
         """WINCH. From a terminal it only means that the window changed."""
@@ -424,6 +448,7 @@ class Arbiter:
             except sockets.ListenError as error:
                 self.log.error("admin: %s", error)
         if before.workers != after.workers:
+            self._scaler = _scaler(after)
             self._set_target(int(after.workers), "as set")
         if after.pidfile and before.pidfile != after.pidfile:
             self._move_pid_file(after.pidfile)
@@ -485,6 +510,10 @@ def _limits(cfg: Config) -> Limits:
         boot_retries=cfg.boot_retries,
         surge=cfg.reload_surge,
     )
+
+
+def _scaler(cfg: Config) -> autoscale.Scaler | None:
+    return autoscale.Scaler(int(cfg.workers), cfg.workers.most) if cfg.workers.scales else None
 
 
 def _class_name(cfg: Config) -> str:

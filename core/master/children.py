@@ -15,6 +15,8 @@ The rules, in one place:
   called off and the old generation serves on.
 * **Recycling** (too many requests, too old, too large, stuck) replaces one worker at a
   time: that is the token.
+* Where each seat has a **socket of its own**, a worker that is not needed any more stays
+  until a successor of a sibling has its socket: connections wait in it.
 * A **failed boot** makes the next one wait, longer each time, and lets one worker try
   at a time. After `boot_retries` failures in a row the server gives up, unless a worker
   still serves. Workers that start together and fail together count once.
@@ -79,6 +81,7 @@ class Child:
     started: int
     pid: int = 0  # 0: not forked yet
     row: int = -1  # its row on the scoreboard
+    sockets: frozenset[int] = frozenset()  # those it accepts from, where each seat has its own
     phase: Phase = Phase.BOOTING
     ready_at: int = 0
     beat: int = 0  # last sign of life, as the scoreboard has it
@@ -155,6 +158,7 @@ class Table:
     children: dict[int, Child] = field(default_factory=dict)  # by age
     backoff: Backoff = field(default_factory=Backoff)
     crashes: Backoff = field(default_factory=Backoff)
+    sockets: int = 0  # how many there are, where each seat has its own; 0: all workers share one
     ending: bool = False  # the whole server stops
     quick: bool = False
     ever_ready: bool = False
@@ -335,7 +339,7 @@ class Table:
 
     def _surplus(self, child: Child) -> str:
         """Why this worker is one too many; "" when it is not."""
-        if child.seat >= self.target and child.generation != self.candidate:
+        if child.seat >= self.target and child.generation != self.candidate and self._relieved(child):
             return f"{self.target} workers are enough"
         if child.generation > self.generation and child.generation != self.candidate:
             return "its reload was called off or replaced"
@@ -346,7 +350,7 @@ class Table:
             return ""
         if child.generation != heirs[0].generation:
             return "a reload replaced it"
-        return child.asked or "replaced"
+        return child.asked or self._orphans(child) or "replaced"
 
     def _retire(self, child: Child, now: int, reason: str) -> None:
         """A worker that serves has the graceful timeout; one that boots has nothing to finish."""
@@ -383,12 +387,12 @@ class Table:
             if sitting[0].generation != self.generation:
                 if heirs < self.limits.surge:
                     yield seat, "reload"
-            elif sitting[0].asked and not heirs:
-                yield seat, sitting[0].asked
+            elif not heirs and (reason := sitting[0].asked or self._orphans(sitting[0])):
+                yield seat, reason
 
     def _start(self, seat: int, generation: int, now: int, reason: str) -> Start:
         self._age += 1
-        child = Child(self._age, seat, generation, started=now, beat=now)
+        child = Child(self._age, seat, generation, started=now, beat=now, sockets=self._share(seat))
         self.children[child.age] = child
         return Start(child, reason)
 
@@ -410,6 +414,20 @@ class Table:
                 return True
         return False
 
+    def _share(self, seat: int) -> frozenset[int]:
+        """The sockets of a seat: its own, and those of seats that are no more."""
+        return frozenset(shares(seat, self.target, self.sockets))
+
+    def _orphans(self, child: Child) -> str:
+        """What sockets fall to a worker's seat that it does not have, and cannot get while it runs."""
+        taken_over = self._share(child.seat) - child.sockets
+        return f"its successor takes {len(taken_over)} more sockets over" if taken_over else ""
+
+    def _relieved(self, child: Child) -> bool:
+        """Whether all that waits in the sockets of a surplus worker has another one to accept it."""
+        others = (other.sockets for other in self.serving if other.seat < self.target)
+        return not self.target or not child.ready_at or child.sockets <= frozenset().union(*others)
+
     def _of(self, generation: int) -> list[Child]:
         return [child for child in self.children.values() if child.generation == generation]
 
@@ -423,6 +441,11 @@ class Table:
         if child.generation == self.generation:
             self.backoff.failed(now, child.started)
         return End.BOOT_FAILED
+
+
+def shares(seat: int, seats: int, sockets: int) -> range:
+    """Which sockets a seat has, where each has its own: those of lost seats fall to the ones left."""
+    return range(seat, sockets, max(seats, 1))
 
 
 def describe(status: int) -> str:

@@ -83,6 +83,9 @@ class Family:
     def step(self, now: int) -> None:
         """Look at the workers, and do what has become due."""
         self._observe(now)
+        current = self.generations[self.table.generation]
+        most = max(len(listener.sockets) for listener in current.listeners)
+        self.table.sockets = most if most > 1 else 0
         for number in self.loaders.keys() - self.generations.keys():
             self._dismiss(self.loaders.pop(number))
         for action in self.table.plan(now):
@@ -115,7 +118,7 @@ class Family:
             return
         child.row = row
         self._mark(child, now)
-        listening = sockets.for_seat(generation.listeners, child.seat)
+        listening = sockets.for_seat(generation.listeners, child.seat, self.table.target)
         view = spawn.WorkerView(child.age, os.getpid(), generation.cfg, self._log, listening)
         self._server.hook("pre_fork", self._server, view)
         self._log.debug("a worker starts in seat %d: %s", child.seat, reason)
@@ -144,7 +147,7 @@ class Family:
 
         try:
             if loader:
-                loader.order(view, child.seat, child.row, theirs)
+                loader.order(view, child.seat, self.table.target, child.row, theirs)
                 return mine, 0
             spawn.flush()
             with signals.blocked():

@@ -87,7 +87,7 @@ class Loader:
         selector.register(self._line, selectors.EVENT_READ, self.hear)
         self._log.info("the application is loaded by process %d, once for all workers", self.pid)
 
-    def order(self, view: spawn.WorkerView, seat: int, row: int, line: socket.socket) -> None:
+    def order(self, view: spawn.WorkerView, seat: int, seats: int, row: int, line: socket.socket) -> None:
         """Have a worker forked, now or when the application is loaded. OSError when the loader is gone."""
         given = {name: value for name, value in vars(view).items() if name not in spawn.OWN}
         try:
@@ -95,7 +95,9 @@ class Loader:
         except Exception as error:
             self._log.warning("what pre_fork has set on the worker cannot be sent to it: %s", error)
             extra = pickle.dumps({})
-        socket.send_fds(self._line, [pickle.dumps((view.age, view.ppid, seat, row, extra))], [line.fileno()])
+        socket.send_fds(
+            self._line, [pickle.dumps((view.age, view.ppid, seat, seats, row, extra))], [line.fileno()]
+        )
 
     def hear(self) -> None:
         """Whether the application is loaded, or why it is not."""
@@ -196,8 +198,8 @@ class _Nursery:
 
     def _become(self, order: bytes, fd: int) -> NoReturn:
         """Be the worker that was ordered."""
-        age, ppid, seat, row, extra = pickle.loads(order)
-        listening = sockets.for_seat(self._generation.listeners, seat)
+        age, ppid, seat, seats, row, extra = pickle.loads(order)
+        listening = sockets.for_seat(self._generation.listeners, seat, seats)
         view = spawn.WorkerView(age, ppid, self._cfg, self._log, listening)
         vars(view).update(pickle.loads(extra))
 

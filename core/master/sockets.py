@@ -28,6 +28,7 @@ from typing import Any, ClassVar, Final
 
 from canter.errors import CanterError
 from canter.kinds import Address, parse_address
+from canter.master.children import shares
 
 RETRY_FOR: Final = 1.5  # seconds
 RETRY_EVERY: Final = 0.1
@@ -120,9 +121,18 @@ def grow(listeners: Iterable[Listener], policy: Policy, seats: int) -> None:
                 listener.sockets.append(_another(listener.sockets[0], policy))
 
 
-def for_seat(listeners: Iterable[Listener], seat: int) -> list[socket.socket]:
-    """The sockets that the worker of this seat accepts from."""
-    return [listener.sockets[seat % len(listener.sockets)] for listener in listeners]
+def for_seat(listeners: Iterable[Listener], seat: int, seats: int) -> list[socket.socket]:
+    """The sockets that the worker of this seat accepts from, of so many seats.
+
+    All sockets have somebody: those of seats that are no more go to the seats that are.
+    """
+    found: list[socket.socket] = []
+    for listener in listeners:
+        count = len(listener.sockets)
+        found += (
+            [listener.sockets[at] for at in shares(seat, seats, count)] if count > 1 else listener.sockets
+        )
+    return found
 
 
 # -- opening ---------------------------------------------------------------------------

@@ -8,9 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from canter.scoreboard import SERVING, STATE, Scoreboard
 
 from .conftest import APPS, ask, is_alive, settled, until, workers
 
@@ -178,6 +181,33 @@ def test_a_port_in_use_is_one_line_and_exit_1() -> None:
     )
 
 
+def test_another_program_may_read_the_scoreboard() -> None:
+    with tempfile.TemporaryFile() as file:
+        fd = file.fileno()
+        options = ["-k", "fakes:Fake", "-b", "127.0.0.1:0", "--scoreboard-fd", str(fd)]
+        command = [sys.executable, "-m", "canter", *options, "fakes:app"]
+        with subprocess.Popen(command, cwd=APPS, pass_fds=[fd], stderr=subprocess.DEVNULL) as process:
+            until(lambda: os.fstat(fd).st_size)
+            board = until(lambda: attached(fd))
+            until(lambda: any(row[STATE] == SERVING for row in board.rows()))
+            process.terminate()
+            assert process.wait(60) == 0
+
+
+def attached(fd: int) -> Scoreboard | None:
+    try:
+        return Scoreboard.attach(fd)
+    except ValueError:
+        return None
+
+
+def test_a_scoreboard_that_cannot_be_is_one_line_and_exit_2() -> None:
+    command = [sys.executable, "-m", "canter", "-b", "127.0.0.1:0", "--scoreboard-fd", "987", "fakes:app"]
+    done = subprocess.run(command, cwd=APPS, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.endswith("[ERROR] scoreboard_fd: Bad file descriptor\n")
+
+
 # -- failing boots ---------------------------------------------------------------------
 
 
@@ -275,6 +305,21 @@ def test_a_far_too_large_worker_is_killed(run) -> None:
     with run(max_worker_memory_hard=1) as server:
         line = r"is killed: it has \d+ octets of memory, more than 1 \(max_worker_memory_hard\)"
         server.wait_log(f"(?s)({line}.*){{2}}")
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_with_a_socket_for_each_worker_no_connection_waits_in_vain(run, preload: bool) -> None:
+    with run(workers=3, reuse_port=True, preload_app=preload) as server:
+        server.wait_log(r"(?s)(worker \d+ is ready.*){3}")
+        server.signal(signal.SIGTTOU)
+        server.wait_log("its successor takes 1 more sockets over")
+        server.wait_log("ended .*: 2 workers are enough")
+        for _ in range(30):
+            assert ask(server).text == "hello"
+        server.signal(signal.SIGTTIN)
+        server.wait_log(r"(?s)(worker \d+ is ready.*){5}")
+        for _ in range(30):
+            assert ask(server).text == "hello"
 
 
 def test_a_killed_master_leaves_nobody_behind(run) -> None:

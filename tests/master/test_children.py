@@ -261,6 +261,45 @@ def test_a_condemned_worker_is_killed_and_its_seat_filled_when_it_is_gone() -> N
     assert story.gone(1, kind=End.STOPPED, by_kill=True) == ["start 2 in 0 gen 1"]
 
 
+# -- a socket for each seat --------------------------------------------------------------
+
+
+def test_a_surplus_worker_stays_until_a_successor_has_its_socket() -> None:
+    story = Story(3)
+    story.table.sockets = 3
+    story.step()
+    story.ready(1, 2, 3)
+    assert [sorted(story.child(age).sockets) for age in (1, 2, 3)] == [[0], [1], [2]]
+    story.table.target = 2
+    assert story.step() == ["start 4 in 0 gen 1"]
+    assert sorted(story.child(4).sockets) == [0, 2]
+    assert story.step() == []
+    assert story.ready(4) == ["stop 1", "stop 3"]
+    assert story.child(1).reason == "its successor takes 1 more sockets over"
+    assert story.gone(1, 3, kind=End.STOPPED) == []
+    assert story.table.rolled
+
+
+def test_growing_again_needs_no_change_of_others() -> None:
+    story = Story(2)
+    story.table.sockets = 3
+    story.step()
+    story.ready(1, 2)
+    assert sorted(story.child(1).sockets) == [0, 2]
+    story.table.target = 3
+    assert story.step() == ["start 3 in 2 gen 1"]
+    assert story.ready(3) == []
+
+
+def test_with_sockets_of_their_own_all_may_stop() -> None:
+    story = Story(2)
+    story.table.sockets = 2
+    story.step()
+    story.ready(1, 2)
+    story.table.target = 0
+    assert story.step() == ["stop 1", "stop 2"]
+
+
 # -- failed boots ----------------------------------------------------------------------
 
 

@@ -39,7 +39,7 @@ def test_port_zero_shows_the_real_port(opened: list[Listener]) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*", opened[0].url)
     assert is_listening(opened[0].sockets[0].getsockname())
     assert len(opened[0].sockets) == 1
-    assert for_seat(opened, 5) == opened[0].sockets
+    assert for_seat(opened, 5, 6) == opened[0].sockets
 
 
 def test_an_empty_host_means_everywhere(opened: list[Listener]) -> None:
@@ -196,7 +196,8 @@ def test_reuse_port_gives_each_seat_a_socket(opened: list[Listener], tmp_path: P
     tcp, unix = opened
     assert len({each.getsockname() for each in tcp.sockets}) == 1
     assert (len(tcp.sockets), len(unix.sockets)) == (3, 1)
-    assert for_seat(opened, 2) == [tcp.sockets[2], unix.sockets[0]]
+    assert for_seat(opened, 2, 3) == [tcp.sockets[2], unix.sockets[0]]
+    assert for_seat(opened, 0, 2) == [tcp.sockets[0], tcp.sockets[2], unix.sockets[0]]
     grow(opened, policy, 5)
     assert len(tcp.sockets) == 5
     grow(opened, policy, 1)

@@ -36,6 +36,7 @@ class Fake(Worker):
         app = load(self.cfg.wsgi_app)
         if self.cfg.post_worker_init:
             self.cfg.post_worker_init(self)
+        self.row[sb.CAPACITY] = 1
         self._ready()
         while self.alive:
             self.row[sb.BEAT] = time.monotonic_ns()
@@ -92,6 +93,16 @@ def environment(worker: Fake) -> str:
 def hang(worker: Fake) -> str:
     while True:
         time.sleep(1000)
+
+
+def busy(worker: Fake) -> str:
+    """Is served as long as the file named by GATE is there, and beats meanwhile."""
+    worker.row[sb.BUSY] = 1
+    while os.path.exists(os.environ["GATE"]):
+        worker.row[sb.BEAT] = time.monotonic_ns()
+        time.sleep(0.02)
+    worker.row[sb.BUSY] = 0
+    return "done"
 
 
 def exits(worker: Fake) -> str:
