@@ -11,7 +11,8 @@ import pytest
 from canter.deadlines import by_path
 from canter.testing import serve
 
-THREADED = ["sync", "gthread"]
+THREADED = ["sync", "gthread", "asyncio"]  # a thread can't be interrupted
+GREENLETS = ["gevent", "eventlet"]
 
 
 def get(server, path):
@@ -42,7 +43,28 @@ def test_hung_request_gets_504_and_its_stack_is_logged(worker_class, path, here)
         server.wait_log("leaving without 1 hung requests")
 
 
-@pytest.mark.parametrize("worker_class", THREADED)
+@pytest.mark.parametrize("worker_class", GREENLETS)
+@pytest.mark.parametrize("path", ["/sleep", "/lock"])
+def test_a_greenlet_that_waits_is_ended_and_its_worker_serves_on(worker_class, path, here):
+    with serve("apps:hanging", worker_class, cwd=here, request_timeout=1) as server:
+        pid = get(server, "/").text
+        assert get(server, f"{path}?s=30").status_code == 504
+        server.wait_log(rf"Request timeout: GET {path}")
+        server.wait_log(r"apps\.py\", line \d+, in hanging")
+        assert get(server, "/").text == pid
+        assert "to be replaced" not in server.log
+
+
+@pytest.mark.parametrize("worker_class", GREENLETS)
+def test_a_greenlet_that_spins_has_its_worker_replaced(worker_class, here):
+    with serve("apps:hanging", worker_class, cwd=here, workers=2, request_timeout=1) as server:
+        assert get(server, "/spin?s=30").status_code == 504
+        server.wait_log(r"apps\.py\", line \d+, in hanging")
+        server.wait_log("to be replaced: request deadline")
+        assert get(server, "/").status_code == 200
+
+
+@pytest.mark.parametrize("worker_class", [*THREADED, *GREENLETS])
 def test_an_answer_that_has_begun_is_cut(worker_class, here):
     with serve("apps:hanging", worker_class, cwd=here, threads=4, request_timeout=1) as server:
         with socket.create_connection((server.host, server.port), 60) as client:
