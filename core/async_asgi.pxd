@@ -4,7 +4,6 @@ from canter.async_exchange cimport AsyncExchange, Driver, Waiting
 from canter.stream cimport Site, Stream
 
 
-@cython.final
 cdef class AsgiDriver(Driver):
     cdef readonly dict state                     # of the lifespan: each request gets a copy
     cdef dict bases                              # Site -> what its scopes have in common
@@ -18,7 +17,6 @@ cdef class Receiving(Waiting):
     pass
 
 
-@cython.final
 cdef class AsgiExchange(AsyncExchange):
     cdef bint body_ended                         # the answer's; trailers follow
     cdef list trailers                           # of the answer, where it has some

@@ -2,10 +2,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, final
 
+from typing_extensions import disjoint_base
+
 from canter.async_exchange import AsyncExchange, Awaitable, Driver, Waiting
 from canter.exchange import Context
 
-@final
+@disjoint_base
 class AsgiDriver(Driver):
     state: dict[str, Any] | None
     def __init__(
@@ -19,7 +21,7 @@ class AsgiDriver(Driver):
 @final
 class Receiving(Waiting): ...
 
-@final
+@disjoint_base
 class AsgiExchange(AsyncExchange):
     def asgi_receive(self) -> Awaitable: ...
     def asgi_send(self, message: dict[str, Any]) -> Awaitable: ...

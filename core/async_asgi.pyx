@@ -31,7 +31,6 @@ cdef dict VERSIONS = {"version": "3.0", "spec_version": "2.4"}
 cdef dict EXTENSIONS = {"http.response.early_hint": {}, "http.response.pathsend": {}, "http.response.trailers": {}}
 
 
-@cython.final
 cdef class AsgiDriver(Driver):
     """`state`: the lifespan's, or None where there is none to hand on."""
 
@@ -94,7 +93,6 @@ cdef class Receiving(Waiting):
         return self.exchange.readers
 
 
-@cython.final
 cdef class AsgiExchange(AsyncExchange):
     """A request of an ASGI application."""
 

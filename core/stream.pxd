@@ -94,6 +94,7 @@ cdef class Stream:
     cdef int read_some(self) except -1
     cdef bytes read_direct(self, Py_ssize_t size)
     cdef bytes try_read(self)
+    cdef bytes try_take(self)
     cdef int wait_for_body(self) except -1
     cpdef int send(self, bytes data) except -1
     cdef int send_from(self, bytes data, Py_ssize_t at) except -1

@@ -298,6 +298,19 @@ cdef class Stream:
                 self.gone = self.gone or n < 0
                 self.http.feed_raw(scratch, 0)          # next_body raises ClientDisconnected
 
+    cdef bytes try_take(self):
+        """Octets as they come, of a protocol that is not HTTP: b"" at the end of input, None: nothing is here yet."""
+        cdef Py_ssize_t n
+        while True:
+            n = recv(self.fd, scratch, SCRATCH, MSG_DONTWAIT)
+            if n >= 0:
+                return PyBytes_FromStringAndSize(scratch, n)
+            if errno == EAGAIN:
+                return None
+            if errno != EINTR:
+                self.gone = True
+                return b""
+
     cdef int wait_for_body(self) except -1:
         if not self.waits_for(False, self.terms.body_ns):
             raise RequestTimeout(f"the body did not move for {self.terms.body_ns / 1e9:g} s")

@@ -15,8 +15,8 @@ import asyncio
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from canter.async_asgi import AsgiDriver
 from canter.async_exchange import AsyncExchange
+from canter.async_websocket import SocketDriver
 from canter.async_wsgi import WsgiDriver
 from canter.errors import WorkerBootError
 from canter.gateway.asgi import Lifespan
@@ -80,7 +80,7 @@ class AsyncioWorker(Worker):
     def serve_on_loop(self) -> None:
         loop = self.loop
         if self.interface is Interface.ASGI:
-            self.driver = AsgiDriver(self.context, loop, loop.stop, self.lifespan.state)
+            self.driver = SocketDriver(self.context, loop, loop.stop, self.lifespan.state)
         else:
             self.driver = WsgiDriver(self.context, loop, loop.stop)
         loop.add_reader(self.poller.fileno(), self.driver.turn)

@@ -93,6 +93,7 @@ cdef class Connection:
     cdef Py_ssize_t direct(self) noexcept
     cdef int received(self, Py_ssize_t n) except -1
     cdef Py_ssize_t buffered(self) noexcept
+    cdef bytes take_rest(self)
 
     cdef int reserve(self, Py_ssize_t size) except -1
     cdef void release(self) noexcept

@@ -1341,6 +1341,13 @@ cdef class Connection:
             self.finish_body()
         return 0
 
+    cdef bytes take_rest(self):
+        """What is held behind the request, for another protocol that takes the connection over."""
+        cdef bytes rest = PyBytes_FromStringAndSize(self.data + self.start, self.end - self.start) if self.data else b""
+        self.release()
+        self.started = False
+        return rest
+
     cdef Py_ssize_t buffered(self) noexcept:
         """Octets held."""
         return self.end - self.start

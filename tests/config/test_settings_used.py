@@ -10,12 +10,7 @@ from canter.config import SETTINGS
 ROOT = Path(__file__).parents[2]
 
 # Declared, and not used by any code yet. It may only shrink.
-PENDING: set[str] = {
-    "ws_max_queue",
-    "ws_max_size",
-    "ws_ping_interval",
-    "ws_ping_timeout",
-}
+PENDING: set[str] = set()
 
 
 def _sources() -> str:
