@@ -199,7 +199,5 @@ def reap(environ: Environ, start_response: Start, pid: str) -> list[bytes]:
     return say(start_response, str(os.waitstatus_to_exitcode(status)))
 
 
-PATHS: dict[str, Callable[..., Any]] = {
-    function.__name__: function
-    for function in (echo, healthz, digest, wait, stop, stream, flood, swallow, left, fail, socket, fork, reap)
-}
+FUNCTIONS = (echo, healthz, digest, wait, stop, stream, flood, swallow, left, fail, socket, fork, reap)
+PATHS: dict[str, Callable[..., Any]] = {function.__name__: function for function in FUNCTIONS}

@@ -23,3 +23,17 @@ class TestGevent(WorkerContract):
 
 class TestEventlet(WorkerContract):
     worker_class = "eventlet"
+
+
+class TestAsyncio(WorkerContract):
+    """A WSGI application on the threads of the asyncio worker."""
+
+    worker_class = "asyncio"
+    settings: ClassVar[dict[str, Any]] = {"threads": 4}
+
+
+class TestTornado(WorkerContract):
+    """A WSGI application on the tornado worker."""
+
+    worker_class = "tornado"
+    settings: ClassVar[dict[str, Any]] = {"threads": 4}

@@ -1,0 +1,39 @@
+"""A native Tornado application, and a WSGI one beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler
+
+
+class Hello(RequestHandler):
+    def get(self) -> None:
+        self.write({"pid": os.getpid(), "peer": self.request.remote_ip, "scheme": self.request.protocol})
+
+
+class Wait(RequestHandler):
+    """Lasts until there is a file NAME; NAME.begun says that it lasts."""
+
+    async def get(self, name: str) -> None:
+        folder = Path(os.environ["CONTRACT_FOLDER"])
+        (folder / f"{name}.begun").touch()
+        while not (folder / name).exists():  # noqa: ASYNC110 - another process makes it
+            await asyncio.sleep(0.01)
+        self.write(name)
+
+
+class Echo(WebSocketHandler):
+    def on_message(self, message: str | bytes) -> None:
+        self.write_message(message)
+
+
+def make_app() -> Any:
+    return Application([("/", Hello), ("/wait/(.*)", Wait), ("/echo", Echo)])
+
+
+app = make_app()
