@@ -58,7 +58,8 @@ def run(
 ) -> Counts:
     """Load `url` with one thread; `body` octets are posted where there are any."""
     command = ["taskset", "-c", str(cpu)] if cpu is not None else []
-    command += ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--latency", "--timeout", "30s"]
+    command += ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
+    command += ["--timeout", "30s"]
     for header in headers:
         command += ["-H", header]
     with tempfile.TemporaryDirectory() as folder:
