@@ -56,6 +56,11 @@ class Build(build_ext):
 
     def finalize_options(self) -> None:
         super().finalize_options()
+        if self.inplace or self.editable_mode:
+            # Where a plain build compiles: an editable install and `make build` do not each begin anew.
+            build = self.distribution.get_command_class("build")(self.distribution)
+            build.ensure_finalized()
+            self.build_lib, self.build_temp = build.build_lib, build.build_temp
         # Not with setup(options=...): an editable install forgets those.
         self.cython_include_dirs = [LAYOUT.as_posix()]
         self.cython_c_in_temp = True

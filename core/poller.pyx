@@ -154,7 +154,7 @@ cdef class Poller:
         self.set = -1
         self.wake_read = -1
         self.wake_write = -1
-        for state in range(STATES):
+        for state in range(<int>STATES):
             self.lists[state].before = &self.lists[state]
             self.lists[state].after = &self.lists[state]
 

@@ -50,4 +50,5 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
 
 STATIC_URL = "static/"
+TIME_ZONE = "UTC"
 USE_TZ = True
