@@ -137,7 +137,7 @@ cdef class Context(Host):
             "wsgi.file_wrapper": FileWrapper,
             "wsgi.input_terminated": True,
             "SERVER_SOFTWARE": f"canter/{__version__}",
-            "SCRIPT_NAME": cfg.script_name,
+            "SCRIPT_NAME": cfg.script_name.rstrip("/"),
         }
         self.bind_row(row)
         poller.host = self
