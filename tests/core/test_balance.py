@@ -33,11 +33,13 @@ def ask(server, times):
 @pytest.mark.parametrize("worker_class", ["sync", "gthread"])
 def test_neither_of_two_workers_answers_more_than_65_percent(worker_class, here):
     """Under a load of 64 connections (issue: at most 65 %)."""
-    with serve("apps:hanging", worker_class, cwd=here, workers=2, threads=4) as server:
-        with ThreadPoolExecutor(64) as pool:
-            while len({pid for pids in pool.map(lambda _: ask(server, 1), range(64)) for pid in pids}) < 2:
-                pass  # one is still booting
-            found = Counter(pid for pids in pool.map(lambda _: ask(server, 40), range(64)) for pid in pids)
+    with (
+        serve("apps:hanging", worker_class, cwd=here, workers=2, threads=4) as server,
+        ThreadPoolExecutor(64) as pool,
+    ):
+        while len({pid for pids in pool.map(lambda _: ask(server, 1), range(64)) for pid in pids}) < 2:
+            pass  # one is still booting
+        found = Counter(pid for pids in pool.map(lambda _: ask(server, 40), range(64)) for pid in pids)
     assert sum(found.values()) == 64 * 40
     assert len(found) == 2
     assert max(found.values()) <= 0.65 * 64 * 40
