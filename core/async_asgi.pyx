@@ -90,7 +90,7 @@ cdef class Receiving(Waiting):
         return (<AsgiExchange>self.exchange).message()
 
     cdef list bells(self):
-        return self.exchange.readers
+        return self.exchange.reading_bells()
 
 
 cdef class AsgiExchange(AsyncExchange):

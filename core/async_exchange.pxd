@@ -1,4 +1,5 @@
 cimport cython
+from cpython.object cimport PyObject
 
 from canter.exchange cimport Context, Job
 from canter.poller cimport Poller
@@ -40,6 +41,11 @@ cdef class Waiting(Awaitable):
 
 
 @cython.final
+cdef class Done(Awaitable):
+    pass
+
+
+@cython.final
 cdef class Room(Waiting):
     pass
 
@@ -63,6 +69,8 @@ cdef class AsyncExchange(Job):
 
     cdef object begin(self)
     cdef object advance(self)
+    cdef PyObject *step(self) noexcept
+    cdef list reading_bells(self)
     cdef object resumed(self, object step, object argument)
     cdef int over(self, object error) except -1
     cdef int conclude(self, object error) except -1

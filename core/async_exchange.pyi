@@ -38,6 +38,9 @@ class Awaitable(Coroutine[Any, Any, Any]):
 class Waiting(Awaitable): ...
 
 @final
+class Done(Awaitable): ...
+
+@final
 class Piece(Waiting): ...
 
 @final
