@@ -12,6 +12,7 @@ cancelled, and the application's lifespan is told.
 from __future__ import annotations
 
 import asyncio
+import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,14 @@ class AsyncioWorker(Worker):
         # No SystemExit: it would surface in whichever task runs.
         self.call_hook(self.cfg.worker_int)
         self.stop(0)
+
+    def handle_abort(self, number: int, frame: FrameType | None) -> None:
+        # The loop does not turn, and a task may catch whatever is raised in it.
+        self.alive = False
+        self.aborted = True
+        self.call_hook(self.cfg.worker_abort)
+        self.context.idle_now()
+        os._exit(1)
 
     def interrupt(self, job: Job) -> bool:
         if job.runner is None:

@@ -94,3 +94,13 @@ def test_plain_wsgi_runs_on_threads_and_sees_context_variables() -> None:
         for _ in range(4):
             body = hello(server.port).decode()
             assert body.startswith("kept True canter-")
+
+
+def test_worker_that_blocks_is_aborted_and_replaced() -> None:
+    hook = "def worker_abort(worker):\n    print('the hook ran', flush=True)\n"
+    with running("works", timeout=1, config=hook) as server, connected(server.port) as client:
+        client.get("/block")
+        server.wait_log("the hook ran")
+        assert client.rest() == b""
+        assert hello(server.port) == b"hello"
+        assert "never seen" not in server.log

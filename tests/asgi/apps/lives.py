@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import sys
 import threading
+import time
 from typing import Any
 
 at_import: contextvars.ContextVar[str] = contextvars.ContextVar("at_import")
@@ -45,6 +46,12 @@ async def works(scope: Any, receive: Any, send: Any) -> None:
             await asyncio.sleep(3600)
         finally:
             tell("cancelled")
+    elif scope["path"] == "/block":
+        tell("blocks")
+        try:
+            time.sleep(3600)  # noqa: ASYNC251
+        except BaseException:
+            tell("never seen")
     elif scope["path"] == "/while":
         tell("waits")
         await receive()
