@@ -11,11 +11,12 @@ shape      how it is told                                  who is chosen
                                                            kept up, the one that needs the
                                                            least memory
 ``waits``  a request takes much longer than its CPU time   ``gthread`` where it is within
-                                                           10 % of the fastest: it works
+                                                           15 % of the fastest: it works
                                                            with every library; else the
                                                            fastest; never ``sync``
-``cpu``    over a millisecond of CPU a request             processes: ``sync`` where it is
-                                                           within 10 % of the fastest
+``cpu``    over a millisecond of CPU a request             processes: ``sync`` where its
+                                                           CPU time is within 15 % of the
+                                                           least, else what needs the least
 ``fast``   none of these                                   the fastest; of those that are
                                                            within 3 % the simplest
 ========== =============================================== ================================
@@ -35,8 +36,8 @@ WAIT_MS = 5.0
 """Waiting below this is the machine's own."""
 HEAVY_US = 1000.0
 """CPU time from which a request counts as CPU-bound."""
-CLOSE = 0.10
-"""Two rates this near each other are the same for the purpose of a choice."""
+CLOSE = 0.15
+"""Two rates or costs this near each other are the same for the purpose of a choice."""
 SAME = 0.03
 """Rates nearer than this are one rate: then the class that is listed first in `SIMPLEST` is taken."""
 SIMPLEST = ("gthread", "sync", "gevent", "asyncio", "tornado", "eventlet")
@@ -152,7 +153,18 @@ def _waits(report: Report, rows: list[Row]) -> Row:
 
 
 def _cpu(report: Report, rows: list[Row]) -> Row:
-    return _preferred(report, rows, "sync")
+    """By CPU time: where nothing but it counts, it decides, and it holds where rates waver."""
+    known = [row for row in rows if row.middle("cpu_us") is not None]
+    if not known:
+        return _preferred(report, rows, "sync")
+    cheapest = min(known, key=_cost)
+    sync = [row for row in known if report.contender(row.contender).kind == "sync"]
+    close = [row for row in sync if _cost(row) * (1 - CLOSE) <= _cost(cheapest)]
+    return min(close, key=_cost, default=cheapest)
+
+
+def _cost(row: Row) -> float:
+    return row.middle("cpu_us") or float("inf")
 
 
 def _fast(report: Report, rows: list[Row]) -> Row:

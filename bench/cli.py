@@ -12,7 +12,6 @@ Exit codes: 0 all went well, 1 something could not be measured (its row says why
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shlex
 import subprocess
@@ -345,8 +344,3 @@ def _add_scenarios(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=int, default=3, metavar="N", help="rounds in which all take turns")
     add("--sweep", choices=tuple(LEVELS), default="", help="raise this step by step, to find the knee")
     add("--quick", action="store_true", help="a first answer within a minute")
-
-
-if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    sys.exit(main())

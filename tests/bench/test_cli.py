@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from canter.bench import cli
+from canter.bench.__main__ import main as command
 from canter.bench.interface import interface
 from canter.bench.report import Report
 from tests.bench import stub
@@ -87,6 +89,14 @@ def test_quick_fits_into_a_minute() -> None:
         waits = sum(each.wait + 0.5 for each in comparison.scenarios if each.rate) * len(contenders)
         assert comparison.seconds >= 0.5
         assert comparison.steps() * (1.5 + loads * comparison.seconds) + waits <= 60
+
+
+def test_without_its_packages_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert command() == 2
+    assert capsys.readouterr().err == "canter-bench: no package 'rich': pip install 'canter[bench]'\n"
 
 
 async def asgi_function(scope, receive, send): ...
