@@ -119,6 +119,8 @@ class GreenletWorker(Worker):
                 me.gr_context = None  # context variables end with the request that set them
                 try:
                     serve(queue.popleft())
+                except SystemExit:  # the worker is aborted; that of an application ends in `serve`
+                    raise
                 except BaseException:
                     self.log.exception("a greenlet failed outside of its request")
             if poller.ready:  # a pipelined request: the poller's descriptor does not tell of it
