@@ -1,0 +1,139 @@
+"""A server with two workers under the load that a fault must not disturb.
+
+The load comes from a process of its own, at a rate the smallest machine carries: half new
+connections and half kept ones, a tenth of POSTs of 16 KiB, one answer in twenty slow, every
+request with an id of its own and a body that is hashed on both sides. Nothing is retried.
+
+The short forms run with all other tests; `make soak` runs the long ones.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+from canter.bench.load import finish, plan, start
+from canter.bench.plan import Target
+from canter.bench.result import Result
+from canter.testing import DEADLINE, Server, serve
+
+ASGI = "canter.bench.apps:asgi"
+WSGI = "canter.bench.apps:wsgi"
+CLASSES = ("sync", "gthread", "gevent", "eventlet", "asyncio", "tornado")
+
+
+def until(condition: Callable[[], Any], what: str = "") -> Any:
+    """The first true value of a condition that must come true."""
+    deadline = time.monotonic() + DEADLINE
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"it never came true: {what or condition}"
+        time.sleep(0.02)
+    return value
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def workers(pid: int) -> set[int]:
+    """Pids of a master's living children."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except FileNotFoundError:
+        return set()
+    return {child for child in map(int, children.split()) if is_alive(child)}
+
+
+class House:
+    """A server and the load on it."""
+
+    def __init__(self, server: Server, worker_class: str, more: Path) -> None:
+        self.server = server
+        self.worker_class = worker_class
+        self.more = more  # more settings: the server reads them at every reload
+        self._load: Popen[str] | None = None
+
+    def load(self, seconds: float, rate: float = 60) -> None:
+        """Begin to load the server, for so many seconds."""
+        slow = 50 if self.worker_class == "sync" else 1000  # two slots only: half of what they can do
+        targets = (
+            Target("/echo", method="POST", body=16384, check="echo", weight=0.10 / 0.85),
+            Target(f"/echo?ms={slow}", check="echo", weight=0.05 / 0.85),
+        )
+        given = {"check": "echo", "targets": targets, "duration": seconds, "rate": rate, "fresh": 0.5}
+        self._load = start(plan(f"{self.server.url}/echo", connections=16, **given))
+
+    def result(self) -> Result:
+        """Wait for the end of the load."""
+        assert self._load is not None
+        load, self._load = self._load, None
+        return finish(load)
+
+    def nothing_lost(self) -> None:
+        result = self.result()
+        assert result.errors == {}, (result.errors, result.examples)
+        assert result.answered == result.sent > 0
+
+    def end_load(self) -> None:
+        if self._load is not None:
+            self._load.kill()
+            self._load.communicate()
+
+    def says(self, pattern: str, count: int = 1) -> None:
+        """Wait until the log has said it so often."""
+        self.server.wait_log(f"(?s)({pattern}.*){{{count}}}")
+
+    def workers(self, number: int = 2) -> set[int]:
+        """The workers, once there are so many."""
+        return set(until(lambda: len(found := workers(self.server.pid)) == number and found))
+
+    def answers(self, master: int, pattern: str) -> str:
+        """What the pattern finds, first, in the lines of one of several masters; waited for."""
+        return str(until(lambda: re.findall(rf"\[{master}\] .*{pattern}", self.server.log))[0])
+
+
+Begin = Callable[..., AbstractContextManager[House]]
+
+
+@contextmanager
+def open_house(worker_class: str, folder: Path, app: str = "", **settings: Any) -> Iterator[House]:
+    more = folder / "more.py"
+    more.write_text("")
+    given = {"workers": 2, "threads": 1 if worker_class == "sync" else 8, "loglevel": "debug", **settings}
+    given["config"] = given.get("config", "") + f"\nexec(open({str(more)!r}).read())\n"
+    app = app or (ASGI if worker_class == "asyncio" else WSGI)
+    with serve(app, worker_class, **given) as server:
+        made = House(server, worker_class, more)
+        made.says(r"worker \d+ is ready", given["workers"])
+        try:
+            yield made
+        finally:
+            made.end_load()
+
+
+@pytest.fixture(params=CLASSES)
+def worker_class(request: pytest.FixtureRequest) -> str:
+    """Every worker class that is there."""
+    name = str(request.param)
+    needed = () if name in ("sync", "gthread", "asyncio") else (name,)
+    if not all(find_spec(module) for module in (f"canter.workers.{name}", *needed)):
+        pytest.skip(f"{name} is not installed")
+    return name
+
+
+@pytest.fixture
+def house(worker_class: str, tmp_path: Path) -> Begin:
+    """Start a server of the class at hand: `with house(max_requests=100) as it`."""
+    return lambda app="", **settings: open_house(worker_class, tmp_path, app, **settings)
