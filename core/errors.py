@@ -102,6 +102,10 @@ class ClientDisconnected(CanterError, OSError):
     """The peer vanished, in a body or while an answer was written."""
 
 
+class ClientStalled(ClientDisconnected):
+    """The peer is there, but took nothing of its answer for the write time-out."""
+
+
 class ResponseError(CanterError):
     """The application's answer can't be put on the wire; the client gets a 500.
 

@@ -40,7 +40,7 @@ import socket
 from email.utils import formatdate
 
 from canter import __version__, scoreboard
-from canter.errors import ClientDisconnected, DeadlineExceeded, Overloaded, ProtocolError, ResponseError
+from canter.errors import ClientDisconnected, ClientStalled, DeadlineExceeded, Overloaded, ProtocolError, ResponseError
 from canter.gateway.wsgi import ErrorStream
 from canter.http.forwarded import Proxies
 
@@ -405,6 +405,9 @@ cdef class Context(Host):
 
         None: nothing can or need be said; the connection is cut.
         """
+        if isinstance(error, ClientStalled):
+            self.log.warning("%s %s", job.stream.name, error)
+            return None
         if isinstance(error, ClientDisconnected) or job.stream.gone:
             self.log.debug("%s: the client left: %s", job.request.request_line, error)
             return None

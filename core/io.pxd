@@ -43,6 +43,7 @@ cdef extern from "_io.h" nogil:
     ssize_t canter_sendfile(int out, int source, int64_t offset, size_t count)
     int canter_wait_one(int fd, int write, int timeout_ms)
     ssize_t canter_send_two(int fd, const char *a, size_t an, const char *b, size_t bn)
+    int canter_untaken(int fd)
     int canter_close_hard(int fd)
     int canter_peer_left(int fd)
     int64_t canter_silent_ms(int fd)

@@ -610,6 +610,7 @@ cdef class Poller:
             return self.settle(stream)
         if stream.state != WRITING:
             self.place(stream, WRITING)
+            stream.took_some()
             self.watch_stream(stream)
             canter_watch_room(self.set, stream.fd, <void *>stream, 1)
         elif stream.sent != before:
@@ -766,6 +767,9 @@ cdef class Poller:
             return self.refuse(stream, RequestTimeout(
                 f"the body did not move for {self.terms.body_ns / 1e9:g} s"))
         if state == WRITING:
+            if stream.took_some():
+                self.touch(stream)
+                return 0
             self.log.warning("%s took nothing of its answer for %g s; %d octets are lost to it",
                              stream.name, self.terms.write_ns / 1e9, stream.unsent)
             return self.drop(stream, True)

@@ -85,6 +85,7 @@ cdef class Stream:
     cdef int64_t rate_since                      # body_min_rate: the window's begin, and what came in it
     cdef long long rate_got
     cdef readonly uint64_t sent                  # octets, all answers
+    cdef int64_t taken                           # of them, when took_some() was last asked
 
     cdef str host(self)
     cdef str port(self)
@@ -99,6 +100,7 @@ cdef class Stream:
     cpdef int send(self, bytes data) except -1
     cdef int send_from(self, bytes data, Py_ssize_t at) except -1
     cdef int wait_for_room(self) except -1
+    cdef bint took_some(self) noexcept
     cdef Py_ssize_t try_send_two(self, bytes first, bytes second) except -2
     cpdef int send_two(self, bytes first, bytes second) except -1
     cdef int finish(self, bytes first, bytes second) except -1

@@ -35,6 +35,7 @@ from canter.io cimport (
     canter_peer_left,
     canter_send_two,
     canter_sendfile,
+    canter_untaken,
     canter_wait_one,
     close,
     dup,
@@ -46,7 +47,7 @@ from canter.io cimport (
     sockaddr_in,
 )
 
-from canter.errors import ClientDisconnected, RequestTimeout
+from canter.errors import ClientDisconnected, ClientStalled, RequestTimeout
 
 
 cdef extern from "Python.h":
@@ -366,10 +367,22 @@ cdef class Stream:
         return 0
 
     cdef int wait_for_room(self) except -1:
-        if not self.waits_for(True, self.terms.write_ns):
-            self.gone = True
-            raise ClientDisconnected(f"the client took nothing for {self.terms.write_ns / 1e9:g} s")
+        self.took_some()
+        while not self.waits_for(True, self.terms.write_ns):
+            if not self.took_some():
+                self.gone = True
+                raise ClientStalled(f"took nothing of its answer for {self.terms.write_ns / 1e9:g} s")
         return 0
+
+    cdef bint took_some(self) noexcept:
+        """Has the client taken anything since this was last asked?
+
+        A slow one empties a large send buffer so slowly that there is no room for long.
+        """
+        cdef int64_t taken = <int64_t>self.sent - canter_untaken(self.fd)
+        cdef bint more = taken > self.taken
+        self.taken = taken
+        return more
 
     cpdef int send_two(self, bytes first, bytes second) except -1:
         """Send both blocks, with one system call where the client keeps up."""
