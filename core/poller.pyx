@@ -55,6 +55,7 @@ from canter.io cimport (
     CANTER_RESET,
     CANTER_WRITE,
     MSG_DONTWAIT,
+    SHUT_RDWR,
     canter_accept,
     canter_close_hard,
     canter_event,
@@ -68,6 +69,7 @@ from canter.io cimport (
     canter_watch_stream,
     close,
     recv,
+    shutdown,
     sockaddr,
     sockaddr_in6,
     socklen_t,
@@ -91,6 +93,7 @@ from canter.stream cimport (
 )
 
 import os
+from functools import partial
 
 from canter.errors import ClientDisconnected, ProtocolError, RequestTimeout
 
@@ -106,6 +109,17 @@ cdef int64_t PAUSE_MIN_NS = SECOND // 10
 cdef int64_t PAUSE_MAX_NS = SECOND
 
 cdef char[SCRATCH] waste                       # what a lingering close throws away
+
+
+cdef bint forked = False                        # this process has children that may have its sockets
+
+
+def _note_fork(bint child):
+    global forked
+    forked = not child
+
+
+os.register_at_fork(after_in_parent=partial(_note_fork, False), after_in_child=partial(_note_fork, True))
 
 
 cdef class Host:
@@ -642,12 +656,15 @@ cdef class Poller:
     cdef int drop(self, Stream stream, bint hard) except -1:
         """Close the socket; `hard`: so that the client sees a reset.
 
-        Closing alone ends the watching only where nobody else has the socket: a child that
-        the application forked may, and the set's pointer must not outlive the stream.
+        Closing alone ends neither the watching nor the connection where somebody else has
+        the socket, too: a child that the application forked. The set's pointer must not
+        outlive the stream, and the client must see the end.
         """
         if stream.fd >= 0:
             if stream.watched:
                 canter_unwatch(self.set, stream.fd)
+            if forked:
+                shutdown(stream.fd, SHUT_RDWR)
             if hard:
                 canter_close_hard(stream.fd)
             else:

@@ -52,6 +52,15 @@ if TYPE_CHECKING:
     from canter.stream import Stream
 
 ORPHAN_GRACE = 1.0  # seconds a worker goes on when its master was killed
+HEARD = (  # signals with a handler of the worker's
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGABRT,
+    signal.SIGWINCH,
+    signal.SIGHUP,
+)
 BEAT = 1.0  # seconds between two signs of life, at most
 FORGOTTEN = 10  # seconds after which a connection that nobody serves is a mistake of the class
 
@@ -241,7 +250,7 @@ class Worker:
             deadline_of=self.deadline_of(),
             runner_of=self.runner,
             multithread=self.multithread,
-            multiprocess=self.scoreboard.workers > 1,
+            multiprocess=cfg.workers.most > 1,
         )
         siblings = [row for index, row in enumerate(self.scoreboard.rows()) if index != self.index]
         self.context.know_siblings(siblings, self.capacity())
@@ -294,9 +303,24 @@ class Worker:
         signal.signal(signal.SIGQUIT, self.handle_quit)
         signal.signal(signal.SIGUSR1, self.handle_usr1)
         signal.signal(signal.SIGABRT, self.handle_abort)
-        for ignored in (signal.SIGWINCH, signal.SIGHUP):
-            signal.signal(ignored, signal.SIG_IGN)
+        for number in (signal.SIGWINCH, signal.SIGHUP):  # the master's; SIG_IGN would be inherited
+            signal.signal(number, self.handle_nothing)
         signal.set_wakeup_fd(self.poller.wake_write, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=self.leave_parent)
+
+    def leave_parent(self) -> None:
+        """In a child that the application forks: it is none of the server's.
+
+        A signal ends it, as any process, and it does not keep the port when the worker is gone.
+        """
+        signal.set_wakeup_fd(-1)
+        for number in HEARD:
+            signal.signal(number, signal.SIG_DFL)
+        for sock in self.sockets:
+            sock.close()
+
+    def handle_nothing(self, number: int, frame: FrameType | None) -> None:
+        pass
 
     def handle_exit(self, number: int, frame: FrameType | None) -> None:
         self.stop()

@@ -6,12 +6,15 @@ threads take turns at the poller themselves (`canter.crew`), so a short request 
 served by the thread that found it.
 
 The main thread only waits for the end, and for signals: Python runs their handlers
-there, so the other threads block them.
+there, whichever thread the system chose. The others do not block them, because what an
+application starts, threads and programs, would inherit that.
 """
 
 from __future__ import annotations
 
 import contextvars
+import os
+import select
 import signal
 import threading
 
@@ -25,19 +28,16 @@ def serve_on_threads(worker: Worker) -> None:
     Context variables that were set so far, by the application's import for one, are
     seen by each request, and what a request sets is gone with it.
     """
-    done = threading.Event()
-    crew = Crew(worker.context, worker.cfg.threads, done.set, BEAT)
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    crew = Crew(worker.context, worker.cfg.threads, lambda: os.write(wake_write, b"\0"), BEAT)
     for number in range(worker.cfg.threads + 1):
         run = contextvars.copy_context().run
-        threading.Thread(target=run, args=(_work, crew), name=f"canter-{number}", daemon=True).start()
-    while not done.wait(BEAT):
-        pass
-
-
-def _work(crew: Crew) -> None:
-    """What each thread of the pool runs."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    crew.work()
+        threading.Thread(target=run, args=(crew.work,), name=f"canter-{number}", daemon=True).start()
+    while not crew.over:
+        if select.select([wake_read], [], [], BEAT)[0]:
+            os.read(wake_read, 4096)  # each number a signal, whose handler has run by now
 
 
 class ThreadWorker(Worker):
