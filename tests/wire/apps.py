@@ -15,6 +15,8 @@ import hashlib
 import io
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -226,8 +228,8 @@ def file(environ: Environ, start_response: Start, given: Given) -> Iterable[byte
         filelike = io.BytesIO(given["path"].encode())
     elif kind == "pipe":
         out, into = os.pipe()
-        os.write(into, given["path"].encode())
-        os.close(into)
+        with os.fdopen(into, "wb") as writer:
+            writer.write(given["path"].encode())
         filelike = os.fdopen(out, "rb")
     elif kind == "reader":
         filelike = Reader(given["path"].encode())
@@ -270,9 +272,12 @@ class Noted:
             self.filelike.close()
 
 
-def prefixed(before: bytes, wrapper: Iterable[bytes]) -> Iterator[bytes]:
-    yield before
-    yield from wrapper
+def prefixed(before: bytes, wrapper: Any) -> Iterator[bytes]:
+    try:
+        yield before
+        yield from wrapper
+    finally:
+        wrapper.close()
 
 
 @named
@@ -437,3 +442,45 @@ def takes_socket(environ: Environ, start_response: Start, given: Given) -> Itera
         start_response("200 OK", TEXT)
         return []
     raise StopIteration
+
+
+@named
+def complains(environ: Environ, start_response: Start, given: Given) -> Iterable[bytes]:
+    """Write to wsgi.errors."""
+    environ["wsgi.errors"].writelines(given["lines"])
+    environ["wsgi.errors"].flush()
+    start_response("200 OK", TEXT)
+    return [b"complained"]
+
+
+@named
+def after_leaving(environ: Environ, start_response: Start, given: Given) -> Iterable[bytes]:
+    """Wait until the client has left, then answer, or fail, as `then` says."""
+    notices(environ, lambda *_: None, given)
+    return APPS[given["then"]](environ, start_response, {"body": ["too late"]})
+
+
+@named
+def forks(environ: Environ, start_response: Start, given: Given) -> Iterable[bytes]:
+    """Leave a child behind, which lives until it is killed."""
+    child = os.fork()
+    if child == 0:
+        signal.pause()
+    start_response("200 OK", TEXT)
+    return [str(child).encode()]
+
+
+@named
+def reaps(environ: Environ, start_response: Start, given: Given) -> Iterable[bytes]:
+    """End a child with a signal; what it ended with."""
+    os.kill(given["pid"], given["signal"])
+    return tell(start_response, os.waitstatus_to_exitcode(os.waitpid(given["pid"], 0)[1]))
+
+
+@named
+def child_signals(environ: Environ, start_response: Start, given: Given) -> Iterable[bytes]:
+    """Which signals a program that the application starts blocks and ignores, as the kernel writes it."""
+    start_response("200 OK", TEXT)
+    return [
+        subprocess.run(["grep", "Sig[BI]", "/proc/self/status"], stdout=subprocess.PIPE, check=True).stdout
+    ]

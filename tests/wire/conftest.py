@@ -18,7 +18,13 @@ import pytest
 from canter.testing import Server, serve
 from tests.wire.dialogue import Tail
 
-WORKERS = ["sync", "gthread", "gevent", "asyncio"]
+WORKERS = [
+    "sync",
+    "gthread",
+    "gevent",
+    "eventlet",
+    "asyncio",
+]
 
 HERE = Path(__file__).resolve().parent
 # What the classes' own defaults would differ in, and everything that can be logged.

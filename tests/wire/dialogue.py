@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -69,8 +70,12 @@ class Client:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.settimeout(DEADLINE)
-        self.sock.bind((source, 0))
-        self.sock.connect((server.host, server.port))
+        try:
+            self.sock.bind((source, 0))
+            self.sock.connect((server.host, server.port))
+        except OSError:
+            self.sock.close()
+            raise
         self.port: int = self.sock.getsockname()[1]
         self.name = f"{source}:{self.port}"
         self.read = b""
@@ -243,6 +248,7 @@ class Tail:
         self._file = server.log_file.open("rb")
         self._partial = b""
         self._lines: list[str] = []
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Tail:
         return self
@@ -270,8 +276,9 @@ class Tail:
         return found
 
     def _read(self) -> None:
-        *lines, self._partial = (self._partial + self._file.read()).split(b"\n")
-        self._lines += [line.decode(errors="replace") for line in lines]
+        with self._lock:
+            *lines, self._partial = (self._partial + self._file.read()).split(b"\n")
+            self._lines += [line.decode(errors="replace") for line in lines]
 
 
 def wait_for(condition: Any, what: str = "") -> Any:
