@@ -16,6 +16,7 @@ cdef class Driver:
     cdef object ended                            # called once, when a stopping worker has nothing left to do
     cdef object make_task, make_future
     cdef bint turning                            # a turn is asked for
+    cdef set begun                               # exchanges whose application has not returned
     cdef dict reading                            # exchange -> since when it waits for octets of a body
     cdef dict writing                            # exchange -> since when the client has taken nothing
 

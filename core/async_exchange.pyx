@@ -74,6 +74,7 @@ cdef class Driver:
         self.ended = ended
         self.make_task = Task
         self.make_future = Future
+        self.begun = set()
         self.reading = {}
         self.writing = {}
 
@@ -85,7 +86,11 @@ cdef class Driver:
         """The poller's descriptor is ready, or something is that needs no descriptor."""
         self.turning = False
         for stream in self.poller.poll(0):
-            self.start(<Stream>stream)
+            try:
+                self.start(<Stream>stream)
+            except Exception:                    # the others of the batch must not wait for ever
+                self.context.log.exception("a request could not be started")
+                self.poller.give_back(stream, CUT)
         if self.poller.stop_at and self.ended is not None and self.finished:
             ended, self.ended = self.ended, None
             ended()
@@ -104,7 +109,7 @@ cdef class Driver:
     def cancel_all(self):
         """The time to stop is over: end what still runs. The tasks."""
         self.cancelling = True
-        tasks = [job.runner for job in self.context.jobs() if job.runner is not None]
+        tasks = [(<AsyncExchange>exchange).runner for exchange in self.begun]
         for task in tasks:
             task.cancel()
         return tasks
@@ -120,6 +125,7 @@ cdef class Driver:
         exchange.expecting = exchange.request.expect_continue
         stream.owner = exchange
         self.tasks += 1
+        self.begun.add(exchange)
         exchange.runner = self.make_task(exchange, loop=self.loop, name="request")
         return 0
 
@@ -210,6 +216,8 @@ cdef class Waiting(Awaitable):
     cdef int abandon(self) except -1:
         if self.future is not None and self.future in self.bells():
             self.bells().remove(self.future)
+            if not self.exchange.readers:        # nobody waits for the body any more: nor does its time-out
+                self.exchange.driver.reading.pop(self.exchange, None)
         self.future = None
         return 0
 
@@ -361,6 +369,7 @@ cdef class AsyncExchange(Job):
         self.begun = True
         self.coroutine = self.called = None
         self.driver.tasks -= 1
+        self.driver.begun.discard(self)
         if not self.left:
             self.leave(self.conclude(error))
         elif error is not None and not self.lost and not isinstance(error, CancelledError):
@@ -373,9 +382,11 @@ cdef class AsyncExchange(Job):
     cdef int conclude(self, object error) except -1:
         """What becomes of a connection whose application ended before its answer."""
         if error is None:
-            return CUT if self.overruled or self.stream.gone else self.incomplete()
+            if self.overruled or self.stream.gone:
+                return CLOSE if self.told else CUT
+            return self.incomplete()
         if isinstance(error, CancelledError) and (self.driver.cancelling or self.overruled):
-            return CUT
+            return CLOSE if self.told else CUT
         return self.respond(self.context.failed(self, error))
 
     cdef int respond(self, object error) except -1:
@@ -385,6 +396,7 @@ cdef class AsyncExchange(Job):
         text = f"{error.status} {error.reason}\n".encode()
         self.response = Response(self.request, False)
         self.response.begin_asgi(error.status, PLAIN)
+        self.stream.stirred = True               # it may still send the body that was refused: close gently
         try:
             self.put(self.response.whole(self.context.stamp(), text), None)
         except ClientDisconnected:

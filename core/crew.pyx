@@ -19,7 +19,7 @@ from collections import deque
 from cpython.contextvars cimport PyContext_CopyCurrent, PyContext_Enter, PyContext_Exit
 
 from canter.exchange cimport Context, serve_one
-from canter.poller cimport Poller
+from canter.poller cimport CUT, Poller
 from canter.stream cimport Stream
 
 cdef extern from "pythread.h" nogil:
@@ -80,23 +80,26 @@ cdef class Crew:
         cdef Seat seat = Seat()
         self.awake += 1
         while not self.over:
-            if self.queue and self.serving < self.threads:
-                self.serve(<Stream>self.queue.popleft())
-            elif not self.polling:
-                self.poll()
-            else:
-                self.sleep(seat)
+            try:
+                if self.queue and self.serving < self.threads:
+                    self.serve(<Stream>self.queue.popleft())
+                elif not self.polling:
+                    self.poll()
+                else:
+                    self.sleep(seat)
+            except BaseException:                   # the crew must not lose a hand
+                self.context.log.exception("a thread failed outside of its request")
         self.awake -= 1
 
     cdef int serve(self, Stream stream) except -1:
-        self.serving += 1
-        self.awake -= 1
-        if self.awake == 0:
-            self.rouse()
         context = PyContext_CopyCurrent()           # context variables end with the request that sets them
         PyContext_Enter(context)
+        self.serving += 1
+        self.awake -= 1
         try:
-            self.poller.give_back(stream, serve_one(stream, self.context))
+            if self.awake == 0:
+                self.rouse()
+            self.poller.give_back(stream, self.run(stream))
             if self.poller.ready:
                 self.queue.extend(self.poller.take())
         finally:
@@ -104,6 +107,14 @@ cdef class Crew:
             self.serving -= 1
             self.awake += 1
         return 0
+
+    cdef int run(self, Stream stream) except -1:
+        """Serve the request; whatever happens the stream is given back."""
+        try:
+            return serve_one(stream, self.context)
+        except BaseException:
+            self.context.log.exception("a request failed outside of its application")
+            return CUT
 
     cdef int poll(self) except -1:
         self.polling = True

@@ -77,7 +77,10 @@ def _watch(worker: Interrupting) -> None:
     while True:
         sleep(INTERVAL)
         for job in context.overdue():
-            _end(worker, job)
+            try:
+                _end(worker, job)
+            except Exception:  # whatever it was, other requests have deadlines, too
+                worker.log.exception("the watchdog failed at %s", job.request.request_line)
         if not worker.alive and context.hopeless():
             worker.log.warning("leaving without %d hung requests", len(context.jobs()))
             context.idle_now()
@@ -86,6 +89,8 @@ def _watch(worker: Interrupting) -> None:
 
 def _end(worker: Interrupting, job: Job) -> None:
     told = job.overrule()
+    if told is None:
+        return
     worker.log.error(
         "Request timeout: %s (%s); stack:\n%s",
         describe(job),

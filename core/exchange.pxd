@@ -28,6 +28,7 @@ cdef class Job(Owner):
     cdef Claim claimed
     cdef readonly int64_t started_at
     cdef readonly bint overruled                 # the watchdog has spoken
+    cdef bint told                               # and the client got its 504
     cdef readonly int64_t deadline               # 0: none
     cdef readonly unsigned long thread
     cdef readonly object runner                  # the greenlet or task, where there is one

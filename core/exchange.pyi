@@ -62,7 +62,7 @@ class Job:
     overruled: bool
     thread: int
     runner: Any
-    def overrule(self) -> bool: ...
+    def overrule(self) -> bool | None: ...
 
 @final
 class Exchange(Job):

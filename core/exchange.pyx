@@ -194,9 +194,9 @@ cdef class Context(Host):
         """The Server and Date fields, made once a second (RFC 9110 6.6.1, 10.2.4)."""
         cdef long now = time(NULL)
         if now != self._stamp_second:
-            self._stamp_second = now
             date = f"Date: {formatdate(now, usegmt=True)}\r\n"
             self._stamp = (f"Server: {self.server}\r\n{date}" if self.server else date).encode("latin-1")
+            self._stamp_second = now                # last: formatting lets other threads run
         return self._stamp
 
     cdef dict base_of(self, Site site):
@@ -299,8 +299,14 @@ cdef class Context(Host):
                 and not (<Job>job).overruled]
 
     def hopeless(self):
-        """Whether nothing is in flight but requests whose deadline has passed."""
-        return self.running > 0 and all((<Job>job).overruled for job in self.jobs())
+        """Whether nothing is left to do but requests whose deadline has passed.
+
+        Other connections are left, too, where the poller goes on without these requests' thread.
+        """
+        cdef bint stuck = canter_now() - <int64_t>self.cells[BEAT] > LOST_NS
+        if self.running == 0 or self.poller.count > self.running and not stuck:
+            return False
+        return all((<Job>job).overruled for job in self.jobs())
 
     def jobs(self):
         """The requests in flight, the oldest first."""
@@ -325,7 +331,7 @@ cdef class Context(Host):
 
     cdef int refuse(self, Stream stream, object error) except -1:
         """Answer a request that the application never sees; the poller then closes."""
-        cdef bytes answer = refusal(error.status, error.reason, self.stamp(), type(error).fields)
+        cdef bytes answer = refusal(error.status, error.reason, self.stamp(), type(error).fields, stream.request)
         self.log.warning("%d to %s: %s", error.status, stream.name, error)
         self.cells[BYTES_OUT] += <uint64_t>PyBytes_GET_SIZE(answer)
         try:
@@ -425,7 +431,7 @@ cdef class Context(Host):
         """Gunicorn's hook: post_request(worker, request, environ, response)."""
         try:
             self.post_request(self.worker, job.request, environ, HookResponse(job.response, job.headers))
-        except Exception:
+        except (Exception, SystemExit):
             self.log.exception("Exception in the post_request hook")
         return 0
 
@@ -534,6 +540,8 @@ cdef class Job(Owner):
 
     cdef int hold_claim(self) except -1:
         """The application is about to write: it must be the one who may."""
+        if self.after is None:
+            raise ClientDisconnected("the request is over: its connection belongs to others")
         if self.overruled or not self.claim(APPLICATION):
             raise ClientDisconnected("the request's deadline has passed and the client was told")
         return 0
@@ -542,19 +550,25 @@ cdef class Job(Owner):
         """A deadline passed: speak in the application's place. True: the client got a 504.
 
         False: part of an answer was sent; the connection is cut. Either way the
-        application's writes raise from now on.
+        application's writes raise from now on. None: the request has ended meanwhile.
         """
-        cdef bint mine = self.claim(WATCHDOG)
+        cdef bint mine
         cdef bytes answer
+        if self.after is None:
+            return None
+        mine = self.claim(WATCHDOG)
         self.overruled = True
         self.context.cells[TIMEOUTS] += 1
         if mine:
-            answer = refusal(DeadlineExceeded.status, DeadlineExceeded.reason, self.context.stamp())
+            answer = refusal(DeadlineExceeded.status, DeadlineExceeded.reason, self.context.stamp(), (),
+                             self.request)
             try:
                 self.stream.try_send(PyBytes_AS_STRING(answer), PyBytes_GET_SIZE(answer))
             except ClientDisconnected:
                 mine = False
-        self.stream.gone = True
+        self.told = mine
+        self.stream.gone = self.stream.gone or not mine
+        self.stream.stirred = True                  # what the client still sends must not destroy the 504
         self.stream.shut()
         return mine
 
@@ -603,7 +617,7 @@ cdef class Job(Owner):
     cdef int settle(self) except -1:
         """What becomes of the connection after an answer that went well."""
         if self.overruled:
-            return CUT
+            return CLOSE if self.told else CUT
         if not self.response.keep_alive:
             return CLOSE
         if not self.stream.http.body_done and not self.drained():
@@ -653,7 +667,7 @@ cdef class Exchange(Job):
 
     def client_disconnected(self):
         """`canter.client_disconnected`: has the client left? A half-close counts too."""
-        return self.stream is None or self.stream.peer_left() > 0
+        return self.after is None or self.overruled or self.stream.peer_left() > 0
 
     # -- the driver ------------------------------------------------------------------------------
 
@@ -800,8 +814,12 @@ cdef class Exchange(Job):
         if self.handed is not None and isinstance(error, StopIteration):
             return CLOSE                            # Gunicorn's way to say: I had the socket and am done
         refused = self.context.failed(self, error)
-        if self.overruled or refused is None:
+        if self.overruled:
+            return CLOSE if self.told else CUT
+        if refused is None:
             return CUT
+        if isinstance(error, ProtocolError):
+            self.stream.stirred = True              # it still sends the body that was refused: close gently
         if self.delivered:
             return CLOSE                            # the iterable's close() raised: the answer itself is whole
         if self.response.started or not self.claim(APPLICATION):
@@ -851,9 +869,9 @@ cpdef int serve_one(Stream stream, Context context) except -1:
         return CUT if stream.gone else CLOSE
     stream.state = BUSY
     exchange = Exchange.__new__(Exchange)
-    exchange.open(context, stream)
     environ = None
     try:
+        exchange.open(context, stream)
         exchange.body = open_input(stream)
         environ = context.environ(stream)
         environ["wsgi.input"] = exchange.body
@@ -868,10 +886,17 @@ cpdef int serve_one(Stream stream, Context context) except -1:
     except BaseException as error:                  # SystemExit in a request ends the request, not the worker
         if isinstance(error, SystemExit) and getattr(context.worker, "aborted", False):
             raise                                   # but for that of the worker's own handler of ABRT
-        then = exchange.recover(error)
+        try:
+            then = exchange.recover(error)
+        except Exception:
+            context.log.exception("a failed request could not be answered")
+            then = CUT
     if exchange.handed is not None:
         exchange.take_back()
-    if exchange.body is not EMPTY:
+    if exchange.body is not None and exchange.body is not EMPTY:
         exchange.body.detach()
-    exchange.shut(environ)
+    try:
+        exchange.shut(environ)
+    except Exception:                               # the log or a hook: the connection is sound
+        context.log.exception("a request could not be recorded")
     return then

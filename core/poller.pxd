@@ -43,6 +43,7 @@ cdef class Poller:
     cdef bint listening, emptying
     cdef public bint wakes                       # a stream that gets ready outside of poll wakes it
     cdef bint waits                              # poll is called with a time to wait
+    cdef bint polling                            # somebody is in poll
     cdef bint inside                             # within poll
     cdef public bint peek                        # look without waiting first: others want the GIL
     cdef tuple asked_stop
@@ -88,12 +89,14 @@ cdef class Poller:
     cdef int linger(self, Stream stream) except -1
     cdef int discard(self, Stream stream) except -1
     cdef int drop(self, Stream stream, bint hard) except -1
+    cdef int act(self, object owner, unsigned what) except -1
     cdef int on_event(self, Stream stream, unsigned what) except -1
     cdef int watch_stream(self, Stream stream) except -1
     cdef int expire(self) except -1
     cdef int timed_out(self, Stream stream, State state) except -1
     cdef int64_t time_of(self, State state) noexcept
     cdef int64_t next_deadline(self) noexcept
+    cdef bint can_evict(self) noexcept
     cdef bint evict(self) except -1
     cdef void place(self, Stream stream, State state) noexcept
     cdef void touch(self, Stream stream) noexcept

@@ -36,6 +36,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport (
     EAGAIN,
     ECONNABORTED,
+    EEXIST,
     EINTR,
     EMFILE,
     ENFILE,
@@ -78,6 +79,7 @@ from canter.stream cimport (
     BODY,
     BUSY,
     CLOSED,
+    DONE,
     HEAD,
     IDLE,
     LINGER,
@@ -85,7 +87,9 @@ from canter.stream cimport (
     SECOND,
     STATES,
     WRITING,
+    YIELDED,
     Node,
+    Owner,
     Site,
     State,
     Stream,
@@ -224,12 +228,18 @@ cdef class Poller:
     # -- the worker's side --------------------------------------------------------------
 
     cpdef list poll(self, double timeout):
-        """Streams whose next request is complete, waiting up to `timeout` seconds for the first."""
-        self.inside = True
+        """Streams whose next request is complete, waiting up to `timeout` seconds for the first.
+
+        A poll within a poll (a log handler that lets another greenlet run, say) only takes what is
+        ready: it must not free the streams that the outer one's events point to.
+        """
+        if self.polling:
+            return self.take()
+        self.polling = self.inside = True
         try:
             self.turn(timeout)
         finally:
-            self.inside = False
+            self.polling = self.inside = False
         return self.take()
 
     cdef int turn(self, double timeout) except -1:
@@ -245,6 +255,7 @@ cdef class Poller:
             self.host.idle()
             self.now = canter_now()
             limit = min(<int64_t>(timeout * 1e9), max(self.next_deadline() - self.now, 0))
+            self.inside = False                     # a stream that gets ready meanwhile must wake us
             self.dispatch(<int>min((limit + 999_999) // 1_000_000, 60_000))
         return self.expire()
 
@@ -289,6 +300,8 @@ cdef class Poller:
 
     cdef int part(self, Stream stream) except -1:
         """Close. Where the client may still be sending, a plain close could destroy the answer."""
+        if not stream.watched and not stream.stirred and not stream.http.eof and stream.try_recv() > 0:
+            stream.stirred = True                   # nobody would have told
         if stream.http.body_done and not stream.stirred and stream.http.buffered() == 0:
             return self.drop(stream, False)
         return self.linger(stream)
@@ -316,6 +329,7 @@ cdef class Poller:
     def unwatch(self, int fd):
         """Undo `watch`."""
         canter_unwatch(self.set, fd)
+        self.graveyard.extend(watch for watch in self.watches if (<Watch>watch).fd == fd)
         self.watches = [watch for watch in self.watches if (<Watch>watch).fd != fd]
 
     def wake(self):
@@ -347,9 +361,10 @@ cdef class Poller:
         self.now = canter_now()
         self.stop_at = self.now + <int64_t>(grace * 1e9)
         if empty_backlog:
-            self.emptying = True
             for site in self.sites:
+                self.emptying = True                # until the queue of this one says EAGAIN
                 self.accept_some(site)
+            self.emptying = False
         self.unlisten()
         for site in self.sites:
             (<Site>site).sock.close()
@@ -374,7 +389,7 @@ cdef class Poller:
     cdef int listen(self) except -1:
         cdef Site site
         for site in self.sites:
-            if canter_watch_level(self.set, site.fd, <void *>site, 1) < 0:
+            if canter_watch_level(self.set, site.fd, <void *>site, 1) < 0 and errno != EEXIST:
                 raise OSError(errno, strerror(errno).decode())
         self.listening = True
         return 0
@@ -416,7 +431,7 @@ cdef class Poller:
             if not self.emptying and self.host.full():
                 self.gated = True
                 return self.pause(GATE_NS)
-            if self.count >= self.limit and not self.evict():
+            if self.count >= self.limit and not self.can_evict():
                 return 0 if self.emptying else self.pause(0)
             stream = Stream.__new__(Stream)
             size = sizeof(sockaddr_in6)
@@ -427,6 +442,8 @@ cdef class Poller:
                 return self.accept_failed(errno)
             left -= 1
             self.pause_ns = 0
+            if self.count >= self.limit:
+                self.evict()
             stream.site = site
             self.adopt(stream)
             self.run += 1
@@ -480,6 +497,14 @@ cdef class Poller:
             stream.queued_at -= canter_silent_ms(stream.fd) * 1_000_000
         return 0
 
+    cdef bint can_evict(self) noexcept:
+        """Is there a connection without a whole request?"""
+        cdef int state
+        for state in (IDLE, HEAD, BODY):
+            if self.lists[state].after.owner != NULL:
+                return True
+        return False
+
     cdef bint evict(self) except -1:
         """Close the connection that loses least: idle, else without a whole request. False: none such."""
         cdef Node *node
@@ -504,21 +529,34 @@ cdef class Poller:
         else:
             with nogil:
                 n = canter_wait(self.set, events, timeout_ms)
+        if n < 0 and errno != EINTR:
+            raise OSError(errno, strerror(errno).decode())
+        self.inside = True
         self.now = canter_now()
         self.beat[0] = <uint64_t>self.now
         for i in range(n):                          # n < 0 (a signal came): nothing
             owner = <object>events[i].owner
-            if type(owner) is Stream:
-                self.on_event(<Stream>owner, events[i].what)
-            elif type(owner) is Site:
-                if self.listening:
-                    self.accept_some(owner)
-            elif owner in self.watches:
-                (<Watch>owner).callback()
+            try:
+                self.act(owner, events[i].what)
+            except Exception:                       # an edge is told once: the rest of the batch must not be lost
+                self.log.exception("an event of a connection failed")
+                if type(owner) is Stream and (<Stream>owner).state != BUSY:
+                    self.drop(<Stream>owner, True)
+        return 0
+
+    cdef int act(self, object owner, unsigned what) except -1:
+        if type(owner) is Stream:
+            self.on_event(<Stream>owner, what)
+        elif type(owner) is Site:
+            if self.listening:
+                self.accept_some(owner)
+        elif owner in self.watches:
+            (<Watch>owner).callback()
         return 0
 
     cdef int on_event(self, Stream stream, unsigned what) except -1:
         cdef State state = stream.state
+        cdef Owner owner
         if state == CLOSED:
             return 0
         if what & CANTER_FIN:
@@ -535,8 +573,9 @@ cdef class Poller:
         if state == LINGER:
             return self.discard(stream)
         stream.stirred = True
-        if stream.owner is not None:
-            stream.owner.stirred(what)
+        owner = stream.owner                        # a reference: it may let go of the stream, and of itself
+        if owner is not None:
+            owner.stirred(what)
         return 0
 
     cdef int receive(self, Stream stream) except -1:
@@ -617,18 +656,20 @@ cdef class Poller:
             done = stream.flush()
         except ClientDisconnected:
             return self.drop(stream, True)
-        if done:
+        if done == DONE:
             if stream.state == WRITING:
                 canter_watch_room(self.set, stream.fd, <void *>stream, 0)
                 self.place(stream, BUSY)
             return self.settle(stream)
-        if stream.state != WRITING:
+        if stream.state == WRITING and stream.sent != before:
+            self.touch(stream)
+        elif stream.state != WRITING:
             self.place(stream, WRITING)
             stream.took_some()
             self.watch_stream(stream)
+            done = YIELDED
+        if done == YIELDED and stream.fd >= 0:      # asking again tells at once of room that is there already
             canter_watch_room(self.set, stream.fd, <void *>stream, 1)
-        elif stream.sent != before:
-            self.touch(stream)
         return 0
 
     cdef int linger(self, Stream stream) except -1:
@@ -671,6 +712,7 @@ cdef class Poller:
                 close(stream.fd)
             stream.fd = -1
             stream.watched = False
+        stream.gone = True
         return self.forget(stream)
 
     cdef int forget(self, Stream stream) except -1:
@@ -691,11 +733,16 @@ cdef class Poller:
 
     cdef int watch_stream(self, Stream stream) except -1:
         """Add the stream to the set, once. What came before gives an event too."""
+        cdef Owner owner
         if stream.watched or stream.fd < 0:
             return 0
         if canter_watch_stream(self.set, stream.fd, <void *>stream) < 0:
             self.log.error("can't watch a connection: %s", strerror(errno).decode())
-            return self.drop(stream, True)
+            if stream.state != BUSY:
+                return self.drop(stream, True)
+            stream.gone = True                      # whoever serves it gives it back
+            owner = stream.owner
+            return 0 if owner is None else owner.stirred(CANTER_RESET)
         stream.watched = True
         return 0
 

@@ -36,6 +36,12 @@ cdef struct Node:                                # a place in one of the poller'
     void *owner                                  # the Stream; NULL in the head of a list
 
 
+cdef enum Flushed:
+    BLOCKED                                      # the client takes no more now
+    DONE                                         # all of it is out
+    YIELDED                                      # more could go, but others want their turn
+
+
 cdef enum State:
     BUSY                                         # with a worker; in no list
     QUEUED                                       # complete request, waits for its worker; in no list

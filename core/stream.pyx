@@ -60,6 +60,7 @@ cdef enum:
     DIRECT = 1048576                     # octets: one direct read of a large body, at most
     SCRATCH = 65536                      # octets: one read of anything else
     RATE_WINDOW = 10                     # seconds
+    FILE_SHARE = 4194304                 # octets of a file sent in one turn, at most
 
 # One buffer for all reads of this process: filled and emptied without letting go of the GIL.
 cdef char[SCRATCH] scratch
@@ -434,33 +435,37 @@ cdef class Stream:
         return 0
 
     cdef int flush(self) except -1:
-        """Send what is pending without waiting. 1: all of it is out, 0: not yet."""
+        """Send what is pending without waiting: DONE, BLOCKED, or YIELDED after a fair share of a file."""
         cdef Py_ssize_t n
         cdef Py_ssize_t size
+        cdef Py_ssize_t share = FILE_SHARE
         while self.pending is not None:
             size = PyBytes_GET_SIZE(self.pending)
             n = self.try_send(PyBytes_AS_STRING(self.pending) + self.pending_at, size - self.pending_at)
             if n < 0:
-                return 0
+                return BLOCKED
             self.pending_at += n
             if self.pending_at >= size:
                 self.pending = None
         while self.file_left > 0:
+            if share <= 0:
+                return YIELDED
             n = canter_sendfile(self.fd, self.file_fd, self.file_at, <size_t>min(self.file_left, 1 << 20))
             if n < 0 and errno == EINTR:
                 continue
             if n < 0 and errno == EAGAIN:
-                return 0
+                return BLOCKED
             if n <= 0:                              # the client left, or the file was cut: both end it
                 self.gone = True
                 raise ClientDisconnected("the client is gone, or the file was cut short")
             self.sent += n
             self.file_at += n
             self.file_left -= n
+            share -= n
         if self.file_fd >= 0:
             close(self.file_fd)
             self.file_fd = -1
-        return 1
+        return DONE
 
     @property
     def unsent(self):

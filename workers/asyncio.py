@@ -119,9 +119,10 @@ class AsyncioWorker(Worker):
         os._exit(1)
 
     def interrupt(self, job: Job) -> bool:
-        if job.runner is None:
+        task = job.runner  # once: the loop's thread clears it when the request ends
+        if task is None:
             return False
-        self.loop.call_soon_threadsafe(job.runner.cancel)
+        self.loop.call_soon_threadsafe(task.cancel)
         return True
 
     def stack_of(self, job: Job) -> FrameType | list[FrameType] | None:

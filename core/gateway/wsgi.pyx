@@ -31,17 +31,18 @@ cdef class Input:
     cdef bint fill(self, Py_ssize_t want) except -1:
         """Receive more; False at the end of the body."""
         cdef bytes data
+        cdef Stream stream = self.stream            # a reference: the request may end while this waits
         if self.ended:
             return False
         if self.error is not None:
             raise self.error
-        if self.stream is None:
+        if stream is None:
             raise ValueError("wsgi.input is read after its request is over")
         if self.expecting:
             self.expecting = False
-            self.stream.send(interim(100, ()))
+            stream.send(interim(100, ()))
         try:
-            data = self.stream.read(want)
+            data = stream.read(want)
         except CanterError as error:
             self.error = error
             raise

@@ -20,7 +20,7 @@ cdef class Response:
     cdef bint may_keep_alive                # what the request and the server allow, for reset()
     cdef bint is_head                       # the request's method is HEAD
     cdef int minor                          # of the request; 0 where there is none
-    cdef bint begun, has_date, has_server
+    cdef bint begun, ended, has_date, has_server
     cdef char *text                         # the head so far: status line and the application's fields
     cdef Py_ssize_t size, room
 
@@ -49,6 +49,6 @@ cdef class Response:
     cdef bytes close_head(self, bytes stamp, const char *body, Py_ssize_t size)
 
 
-cpdef bytes refusal(int status, str reason, bytes stamp, tuple fields=*)
+cpdef bytes refusal(int status, str reason, bytes stamp, tuple fields=*, Request request=*)
 cpdef bytes interim(int status, object headers)
 cpdef bytes trailer(object headers)

@@ -414,6 +414,7 @@ cdef class Response:
     cpdef bytes whole(self, bytes stamp, bytes body):
         """Head and complete body in one bytes object, cut where it has to be."""
         cdef Py_ssize_t size = len(body)
+        self.ended = True
         self.frame_head(size)
         size = <Py_ssize_t>self.allow(size)
         self.sent = size
@@ -441,6 +442,8 @@ cdef class Response:
         cdef char *out
         if not self.started:
             raise RuntimeError("frame() comes after head()")
+        if self.ended:
+            raise ResponseError("a piece of the body came after the end of the answer")
         allowed = <Py_ssize_t>self.allow(size)
         if allowed == 0:
             return b""
@@ -477,6 +480,7 @@ cdef class Response:
 
     cpdef bytes end(self):
         """What ends the body. Fewer octets than declared close the connection."""
+        self.ended = True
         if self.chunked:
             return b"0\r\n\r\n"
         if not self.bodyless and self.sent < self.length:
@@ -507,10 +511,13 @@ cdef Py_ssize_t hex_digits(char *digits, unsigned long long number) noexcept:
             return first
 
 
-cpdef bytes refusal(int status, str reason, bytes stamp, tuple fields=()):
-    """A whole short answer to what was refused, with more `fields`; it closes the connection."""
+cpdef bytes refusal(int status, str reason, bytes stamp, tuple fields=(), Request request=None):
+    """A whole short answer to what was refused, with more `fields`; it closes the connection.
+
+    `request` where there is one: a HEAD gets no body.
+    """
     text = f"{status} {reason}"
-    response = Response(None, False)
+    response = Response(request, False)
     response.begin_wsgi(text, [("Content-Type", "text/plain; charset=utf-8"), *fields])
     return response.whole(stamp, f"{text}\n".encode())
 
