@@ -53,12 +53,12 @@ def python_of(environment: Path) -> Path:
 
 
 def copy_distribution(name: str, target: Path) -> None:
-    """Copy an installed distribution to another folder of packages."""
+    """Copy an installed distribution, ages included: a newer Cython would compile everything again."""
     for file in metadata.files(name) or ():
         if ".." not in file.parts and file.suffix != ".pyc":
             copy = target / file
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file.locate(), copy)
+            shutil.copy2(file.locate(), copy)
 
 
 def answers(environment: Path, cwd: Path) -> Path:
@@ -98,7 +98,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", "*.sqlite3")
     for name in (*FOLDERS, "tests", "examples", "docs", ".ci"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for compiled in (ROOT / "build").glob("lib.*"):
+    for compiled in (*(ROOT / "build").glob("lib.*"), *(ROOT / "build").glob("temp.*")):
         shutil.copytree(compiled, folder / "build" / compiled.name)
     return folder
 
