@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -209,3 +210,30 @@ def test_socket_activation_survives_an_upgrade() -> None:
             finally:
                 process.kill()
             end(new)
+
+
+def in_a_pid_namespace() -> bool:
+    done = subprocess.run(["unshare", "--pid", "--fork", "true"], stderr=subprocess.DEVNULL)
+    return done.returncode == 0
+
+
+@pytest.mark.skipif(not (which("unshare") and in_a_pid_namespace()), reason="needs unshare --pid")
+def test_process_1_reaps_orphans_and_refuses_an_upgrade(tmp_path: Path) -> None:
+    """As in a container. An application that leaves an orphan behind leaves no zombie."""
+    log = tmp_path / "log"
+    options = ["-k", "fakes:Fake", "-b", "127.0.0.1:0", "--log-level", "debug", "--error-logfile", str(log)]
+    command = [sys.executable, "-m", "canter", *options, "fakes:orphan"]
+    with subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", *command], cwd=APPS) as process:
+        try:
+            until(lambda: log.exists() and "is ready after" in log.read_text())
+            (master,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+            port = int(re.findall(r"Listening at: http://127.0.0.1:(\d+) \(1\)", log.read_text())[0])
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+                orphan = int(client.recv(100).split()[-1])
+            until(lambda: f"process {orphan} ended: exit code 0" in log.read_text())
+            os.kill(master, signal.SIGUSR2)
+            until(lambda: "USR2 is ignored: process 1 cannot be replaced" in log.read_text())
+            os.kill(master, signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()

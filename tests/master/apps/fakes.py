@@ -105,6 +105,21 @@ def busy(worker: Fake) -> str:
     return "done"
 
 
+def orphan(worker: Fake) -> str:
+    """Leave a grandchild behind; its pid."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        grandchild = os.fork()
+        if grandchild == 0:
+            time.sleep(0.2)
+            os._exit(0)
+        os.write(writer, str(grandchild).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    return os.read(reader, 100).decode()
+
+
 def exits(worker: Fake) -> str:
     os._exit(7)
 
