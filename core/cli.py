@@ -27,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"canter: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # `canter --help | head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter would complain at its end
+        return 0
 
 
 def run(app: object, **settings: Any) -> int:
@@ -52,11 +55,13 @@ def _main(argv: Sequence[str]) -> int:
         print(f"canter {__version__}")
         return 0
     if actions:
-        print(usage.help_text("help_all" in actions, shutil.get_terminal_size().columns))
+        print(usage.help_text("help_all" in actions, shutil.get_terminal_size().columns), flush=True)
         return 0
     config = Config.load(argv, os.environ, _cwd())
     if config.print_config:
-        print(*usage.print_config(config), sep="\n")
+        print(*usage.print_config(config), sep="\n", flush=True)
+        if not config.check_config:
+            _tell_notes(config)
     if config.check_config:
         return _check_all(config)
     return 0 if config.print_config else serve(config)
@@ -85,10 +90,14 @@ def _check(config: Config) -> None:
     workers.check(config.worker_class)
 
 
-def _check_all(config: Config) -> int:
-    """Load worker class and application too, in a child: loading may do anything to a process."""
+def _tell_notes(config: Config) -> None:
     for note in config.notes:
         print(f"canter: {note.text}", file=sys.stderr)
+
+
+def _check_all(config: Config) -> int:
+    """Load worker class and application too, in a child: loading may do anything to a process."""
+    _tell_notes(config)
     _check(config)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -103,6 +103,7 @@ cdef class Context(Host):
     cdef set warned
 
     cdef int bind_row(self, object row) except -1
+    cdef bint has_room(self, uint64_t *sibling) noexcept
     cdef bytes stamp(self)
     cdef dict base_of(self, Site site)
     cdef dict environ(self, Stream stream)

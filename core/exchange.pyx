@@ -49,6 +49,7 @@ cdef extern from "pythread.h":
 
 cdef enum:
     JOIN_LIMIT = 131072                          # octets: a body up to here is copied behind its head
+    LEAD = 4                                     # connections that a worker may hold more than a sibling
     DRAIN_LIMIT = 65536                          # octets of an unread body thrown away to keep a connection
 
 cdef int64_t LOST_NS = 3 * SECOND                # a sibling that has not beaten for so long is not waited for
@@ -68,6 +69,7 @@ cdef Py_ssize_t RECYCLE = scoreboard.RECYCLE
 cdef uint64_t RECYCLE_REQUESTS = scoreboard.RECYCLE_REQUESTS
 cdef Py_ssize_t BEAT = scoreboard.BEAT
 cdef Py_ssize_t ACCEPTED = scoreboard.ACCEPTED
+cdef Py_ssize_t CONNECTIONS = scoreboard.CONNECTIONS
 cdef Py_ssize_t STATE = scoreboard.STATE
 cdef Py_ssize_t CAPACITY = scoreboard.CAPACITY
 cdef uint64_t SERVING = scoreboard.SERVING
@@ -368,17 +370,27 @@ cdef class Context(Host):
         return False
 
     cdef bint ahead(self, uint64_t few) noexcept:
-        cdef uint64_t *sibling
+        cdef uint64_t accepted
         cdef bint found = False
         cdef Py_ssize_t i
         for i in range(self.sibling_count):
-            sibling = self.siblings[i]
-            if (sibling[STATE] == SERVING and sibling[BUSY_CELL] < sibling[CAPACITY]
-                    and canter_now() - <int64_t>sibling[BEAT] < LOST_NS
-                    and sibling[ACCEPTED] - self.marks[i] < few):
+            accepted = self.siblings[i][ACCEPTED]
+            if accepted - self.marks[i] < few and self.has_room(self.siblings[i]):
                 found = True
-            self.marks[i] = sibling[ACCEPTED]
+            self.marks[i] = accepted
         return found
+
+    cdef bint outgrown(self, Py_ssize_t count) noexcept:
+        cdef Py_ssize_t i
+        for i in range(self.sibling_count):
+            if count > <Py_ssize_t>self.siblings[i][CONNECTIONS] + LEAD and self.has_room(self.siblings[i]):
+                return True
+        return False
+
+    cdef bint has_room(self, uint64_t *sibling) noexcept:
+        """Is it well, and could it serve a request now?"""
+        return (sibling[STATE] == SERVING and sibling[BUSY_CELL] < sibling[CAPACITY]
+                and canter_now() - <int64_t>sibling[BEAT] < LOST_NS)
 
     cdef bint has_siblings(self) noexcept:
         return self.sibling_count > 0

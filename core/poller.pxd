@@ -15,6 +15,7 @@ cdef class Host:
     cdef int idle(self) except -1
     cdef bint full(self) except -1
     cdef bint ahead(self, uint64_t few) noexcept
+    cdef bint outgrown(self, Py_ssize_t count) noexcept
     cdef bint has_siblings(self) noexcept
     cdef int64_t patience(self) noexcept
 
@@ -51,6 +52,7 @@ cdef class Poller:
     cdef bint gated                              # not listening because a sibling should
     cdef int64_t resume_at                       # accept again then; 0: not paused
     cdef int64_t pause_ns
+    cdef int64_t stopped_at                      # when stopping began; 0: not yet
     cdef int64_t stop_at                         # everything must be over then; 0: not stopping
     cdef readonly int64_t now
     cdef uint64_t *beat
@@ -95,6 +97,7 @@ cdef class Poller:
     cdef int expire(self) except -1
     cdef int timed_out(self, Stream stream, State state) except -1
     cdef int64_t time_of(self, State state) noexcept
+    cdef int64_t waits_since(self, Stream stream) noexcept
     cdef int64_t next_deadline(self) noexcept
     cdef bint can_evict(self) noexcept
     cdef bint evict(self) except -1

@@ -145,6 +145,10 @@ cdef class Host:
         """Has a sibling that has free slots accepted fewer than `few` connections since this was last asked?"""
         return False
 
+    cdef bint outgrown(self, Py_ssize_t count) noexcept:
+        """Does a sibling that has free slots hold many fewer connections than `count`?"""
+        return False
+
     cdef bint has_siblings(self) noexcept:
         """Do other workers accept from the same listeners?"""
         return False
@@ -360,6 +364,7 @@ cdef class Poller:
             return
         self.now = canter_now()
         self.stop_at = self.now + <int64_t>(grace * 1e9)
+        self.stopped_at = self.now
         if empty_backlog:
             for site in self.sites:
                 self.emptying = True                # until the queue of this one says EAGAIN
@@ -427,6 +432,8 @@ cdef class Poller:
         cdef Stream stream
         cdef socklen_t size
         cdef Py_ssize_t left = self.batch
+        if self.waits and not self.emptying and self.host.outgrown(self.count):
+            return self.pause(YIELD_NS)
         while left > 0 or self.emptying:
             if not self.emptying and self.host.full():
                 self.gated = True
@@ -786,6 +793,12 @@ cdef class Poller:
             return self.terms.write_ns
         return LINGER_NS
 
+    cdef int64_t waits_since(self, Stream stream) noexcept:
+        """From when its time-out counts: a connection that was idle when the stop began gets as long as others."""
+        if stream.state == IDLE or stream.state == HEAD:
+            return max(stream.since, self.stopped_at)
+        return stream.since
+
     cdef int64_t next_deadline(self) noexcept:
         cdef int64_t soonest = self.now + 60 * SECOND
         cdef int64_t span
@@ -794,7 +807,7 @@ cdef class Poller:
             if self.lists[state].after.owner != NULL:
                 span = self.time_of(<State>state)
                 if span or state == IDLE:
-                    soonest = min(soonest, (<Stream>self.lists[state].after.owner).since + span)
+                    soonest = min(soonest, self.waits_since(<Stream>self.lists[state].after.owner) + span)
         if self.resume_at:
             soonest = min(soonest, self.resume_at)
         if self.stop_at:
@@ -811,7 +824,7 @@ cdef class Poller:
             if span == 0 and state != IDLE:
                 continue
             node = self.lists[state].after
-            while node.owner != NULL and self.now - (<Stream>node.owner).since >= span:
+            while node.owner != NULL and self.now - self.waits_since(<Stream>node.owner) >= span:
                 self.timed_out(<Stream>node.owner, <State>state)
                 node = self.lists[state].after
         if self.resume_at and self.now >= self.resume_at:

@@ -150,6 +150,11 @@ class Worker:
         """Where the request's thread, greenlet or task is now."""
         return deadlines.thread_stack(job)
 
+    @property
+    def beat(self) -> float:
+        """Seconds between two signs of life, at most: twice within `--timeout`."""
+        return min(BEAT, self.cfg.timeout / 2) if self.cfg.timeout else BEAT
+
     # -- what a subclass calls -----------------------------------------------------------------
 
     def accept(self) -> Iterator[Stream]:
@@ -157,7 +162,7 @@ class Worker:
         poll = self.poller.poll
         first: Stream | None = None  # one that is not served yet; all others are younger
         while not self.poller.finished:
-            found = poll(BEAT)
+            found = poll(self.beat)
             if first is None or not first.waiting:
                 first = found[0] if found else None
             elif self.is_forgotten(first):

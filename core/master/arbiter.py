@@ -122,8 +122,10 @@ class Arbiter:
             self._start()
         except (sockets.ListenError, process.ProcessError, ConfigError) as error:
             self.log.error("%s", error)
-            self._close(self._listeners)
-            return error.exit_code
+            return self._give_up(error.exit_code)
+        except Exception:  # a hook's
+            self.log.critical("The server could not start", exc_info=True)
+            return self._give_up(1)
         try:
             self._loop()
         except BaseException:
@@ -133,11 +135,21 @@ class Arbiter:
         self._finish()
         return self.exit_code
 
+    def _give_up(self, code: int) -> int:
+        """Leave nothing behind of a start that failed."""
+        self._close(self._listeners)
+        if self._pid_file:
+            self._pid_file.remove()
+        return code
+
     def _start(self) -> None:
         cfg = self.cfg
         self._notifier = systemd.Notifier(os.environ)
         self._inheritance = upgrade.take(os.environ)
         self._listeners = self._listen()
+        if cfg.pidfile:
+            self._pid_file = process.PidFile(cfg.pidfile + (".2" if self._inheritance else ""))
+            self._pid_file.check()
         if cfg.daemon and not self._inheritance:  # only now: what could go wrong was told on the terminal
             process.go_to_background()
             self.pid = os.getpid()
@@ -146,8 +158,7 @@ class Arbiter:
         for note in cfg.notes:
             self.log.log(logging.getLevelName(note.level.upper()), "%s", note.text)
         self.log.chown(cfg.uid, cfg.gid)
-        if cfg.pidfile:
-            self._pid_file = process.PidFile(cfg.pidfile + (".2" if self._inheritance else ""))
+        if self._pid_file:
             self._pid_file.write()
         self._open_house()
         self._welcome()

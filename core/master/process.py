@@ -26,11 +26,17 @@ class PidFile:
     def __init__(self, path: str) -> None:
         self.path = Path(path).absolute()
 
+    def check(self) -> None:
+        """Raise where `write` is bound to fail."""
+        self._refuse_other(0)
+        if not os.access(self.path.parent, os.W_OK | os.X_OK):
+            raise ProcessError(
+                f"cannot write the pid file {self.path}: its folder is missing or not writable"
+            )
+
     def write(self, replaces: int = 0) -> None:
         """Written aside and moved there: a reader never sees half a number. `replaces`: who may be named."""
-        other = self._holder()
-        if other not in (0, os.getpid(), replaces):
-            raise ProcessError(f"already running: {self.path} names process {other}, which is alive")
+        self._refuse_other(replaces)
         try:
             fd, aside = tempfile.mkstemp(dir=self.path.parent, prefix=".canter-")
             with os.fdopen(fd, "w") as file:
@@ -39,6 +45,11 @@ class PidFile:
             os.rename(aside, self.path)
         except OSError as error:
             raise ProcessError(f"cannot write the pid file {self.path}: {error.strerror}") from None
+
+    def _refuse_other(self, replaces: int) -> None:
+        other = self._holder()
+        if other not in (0, os.getpid(), replaces):
+            raise ProcessError(f"already running: {self.path} names process {other}, which is alive")
 
     def remove(self) -> None:
         """Remove it, unless it names another process by now."""
