@@ -896,8 +896,8 @@ cpdef int serve_one(Stream stream, Context context) except -1:
         exchange.run(environ)
         then = exchange.settle()
     except BaseException as error:                  # SystemExit in a request ends the request, not the worker
-        if isinstance(error, SystemExit) and getattr(context.worker, "aborted", False):
-            raise                                   # but for that of the worker's own handler of ABRT
+        if isinstance(error, SystemExit) and getattr(context.worker, "leaving", False):
+            raise                                   # but for that of the worker's own handlers of signals
         try:
             then = exchange.recover(error)
         except Exception:

@@ -102,6 +102,7 @@ class Worker:
         self.alive = True
         self.booted = False
         self.aborted = False
+        self.leaving = False  # a handler below has raised SystemExit: it ends the worker, not a request
         self.app: Any = None
         self._ready = ready
 
@@ -334,6 +335,7 @@ class Worker:
         self.alive = False
         self.call_hook(self.cfg.worker_int)
         self.stop(0)
+        self.leaving = True
         sys.exit(0)
 
     def handle_usr1(self, number: int, frame: FrameType | None) -> None:
@@ -343,6 +345,7 @@ class Worker:
         self.alive = False
         self.aborted = True
         self.call_hook(self.cfg.worker_abort)
+        self.leaving = True
         sys.exit(1)
 
     def stop(self, grace: float | None = None) -> None:
