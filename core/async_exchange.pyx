@@ -59,7 +59,7 @@ cdef enum:
     JOIN_LIMIT = 131072                          # octets: a body up to here is copied behind its head
 
 cdef object NOT_YET = object()
-cdef list PLAIN = [(b"content-type", b"text/plain; charset=utf-8")]
+cdef list PLAIN = [(b"Content-Type", b"text/plain; charset=utf-8")]
 
 
 cdef class Driver:
@@ -387,7 +387,11 @@ cdef class AsyncExchange(Job):
             return self.incomplete()
         if isinstance(error, CancelledError) and (self.driver.cancelling or self.overruled):
             return CLOSE if self.told else CUT
-        return self.respond(self.context.failed(self, error))
+        refused = self.context.failed(self, error)
+        if self.delivered and refused is not None and not self.overruled:
+            self.check_length()
+            return CLOSE                         # the result's close() raised: the answer itself is whole
+        return self.respond(refused)
 
     cdef int respond(self, object error) except -1:
         """Answer with the ProtocolError, where that is possible yet; the Next of the connection."""

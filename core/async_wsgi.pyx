@@ -40,7 +40,7 @@ cdef class AsyncWsgiExchange(AsyncExchange):
 
     def write(self, data):
         """PEP 3333's write(). What the client does not take at once is sent while others run."""
-        if data:
+        if data or not PyBytes_CheckExact(data):
             self.deliver_piece(data)
 
     def early_hints(self, headers):
@@ -78,6 +78,7 @@ cdef class AsyncWsgiExchange(AsyncExchange):
             if not self.deliver_at_once(result):
                 await self.deliver_each(result)
                 self.finish()
+            self.delivered = True
         finally:
             if hasattr(result, "aclose"):
                 await result.aclose()

@@ -27,6 +27,7 @@ cdef class Job(Owner):
     cdef readonly Response response
     cdef Claim claimed
     cdef readonly int64_t started_at
+    cdef bint delivered                          # the whole answer is on its way
     cdef readonly bint overruled                 # the watchdog has spoken
     cdef bint told                               # and the client got its 504
     cdef readonly int64_t deadline               # 0: none
@@ -53,7 +54,6 @@ cdef class Job(Owner):
 cdef class Exchange(Job):
     cdef Input body
     cdef object handed                           # the socket, where the application was given it
-    cdef bint delivered                          # the whole answer is on its way
 
     cdef object run(self, dict environ)
     cdef int deliver(self, object result) except -1

@@ -22,6 +22,7 @@ is freed when it ends, without the collector.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
+from cpython.tuple cimport PyTuple_CheckExact
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -704,6 +705,10 @@ cdef class Exchange(Job):
                 joined = join(result)
                 if joined is not None:
                     return self.deliver_whole(<bytes>joined)
+        elif PyTuple_CheckExact(result) and not self.response.started:
+            joined = join(list(result))
+            if joined is not None:
+                return self.deliver_whole(<bytes>joined)
         if type(result) is FileWrapper:
             (<FileWrapper>result).left = self.response.length
             if not self.response.bodyless:

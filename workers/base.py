@@ -152,7 +152,7 @@ class Worker:
         return deadlines.thread_stack(job)
 
     @property
-    def beat(self) -> float:
+    def pulse(self) -> float:
         """Seconds between two signs of life, at most: twice within `--timeout`."""
         return min(BEAT, self.cfg.timeout / 2) if self.cfg.timeout else BEAT
 
@@ -163,7 +163,7 @@ class Worker:
         poll = self.poller.poll
         first: Stream | None = None  # one that is not served yet; all others are younger
         while not self.poller.finished:
-            found = poll(self.beat)
+            found = poll(self.pulse)
             if first is None or not first.waiting:
                 first = found[0] if found else None
             elif self.is_forgotten(first):

@@ -31,12 +31,12 @@ def serve_on_threads(worker: Worker) -> None:
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    crew = Crew(worker.context, worker.cfg.threads, lambda: os.write(wake_write, b"\0"), worker.beat)
+    crew = Crew(worker.context, worker.cfg.threads, lambda: os.write(wake_write, b"\0"), worker.pulse)
     for number in range(worker.cfg.threads + 1):
         run = contextvars.copy_context().run
         threading.Thread(target=run, args=(crew.work,), name=f"canter-{number}", daemon=True).start()
     while not crew.over:
-        if select.select([wake_read], [], [], worker.beat)[0]:
+        if select.select([wake_read], [], [], worker.pulse)[0]:
             os.read(wake_read, 4096)  # each number a signal, whose handler has run by now
 
 

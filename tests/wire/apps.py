@@ -484,3 +484,8 @@ def child_signals(environ: Environ, start_response: Start, given: Given) -> Iter
     return [
         subprocess.run(["grep", "Sig[BI]", "/proc/self/status"], stdout=subprocess.PIPE, check=True).stdout
     ]
+
+
+async def awaited(environ: Environ, start_response: Start) -> Iterable[bytes]:
+    """The same as an application of asynchronous WSGI."""
+    return app(environ, start_response)

@@ -24,6 +24,7 @@ WORKERS = [
     "gevent",
     "eventlet",
     "asyncio",
+    "tornado",
 ]
 
 HERE = Path(__file__).resolve().parent

@@ -33,28 +33,30 @@ def chunked(body: bytes, name: str, given: Any = None, *fields: bytes, size: int
     return ask(name, given, CHUNKED, *fields, method=b"POST") + in_chunks(body, size)
 
 
+# Calls of wsgi.input, and what each gives.
+INPUT_DIALOGUES = (
+    ([["read"]], [LINES]),
+    ([["read", -1]], [LINES]),
+    ([["read", None]], [LINES]),
+    ([["read", 0], ["read", 5], ["read", 1], ["read"]], [b"", b"first", b"\n", LINES[6:]]),
+    ([["read", 1000], ["read", 1000], ["read"]], [LINES, b"", b""]),
+    ([["readline"], ["readline"], ["readline"]], [b"first\n", b"second\r\n", b"\n"]),
+    ([["readline", 3], ["readline", 100], ["readline", 0]], [b"fir", b"st\n", b""]),
+    ([["readline", 6], ["readline", -1], ["readline", None]], [b"first\n", b"second\r\n", b"\n"]),
+    ([["readlines"], ["readline"]], [LINES.splitlines(keepends=True), b""]),
+    ([["readlines", 0], ["read"]], [LINES.splitlines(keepends=True), b""]),
+    ([["readlines", 7], ["read"]], [[b"first\n", b"second\r\n"], LINES[14:]]),
+    ([["iterate"], ["readlines"]], [LINES.splitlines(keepends=True), []]),
+    ([["next"], ["next"], ["read", 1]], [b"first\n", b"second\r\n", b"\n"]),
+    ([["read", 3], ["readline"], ["iterate"]], [b"fir", b"st\n", LINES[6:].splitlines(keepends=True)]),
+    ([["close"], ["read", 5]], [None, b"first"]),
+)
+
+
 class TestInput:
     """wsgi.input in all its methods; the same whether the body is declared, in chunks, small or large."""
 
-    DIALOGUES = (
-        ([["read"]], [LINES]),
-        ([["read", -1]], [LINES]),
-        ([["read", None]], [LINES]),
-        ([["read", 0], ["read", 5], ["read", 1], ["read"]], [b"", b"first", b"\n", LINES[6:]]),
-        ([["read", 1000], ["read", 1000], ["read"]], [LINES, b"", b""]),
-        ([["readline"], ["readline"], ["readline"]], [b"first\n", b"second\r\n", b"\n"]),
-        ([["readline", 3], ["readline", 100], ["readline", 0]], [b"fir", b"st\n", b""]),
-        ([["readline", 6], ["readline", -1], ["readline", None]], [b"first\n", b"second\r\n", b"\n"]),
-        ([["readlines"], ["readline"]], [LINES.splitlines(keepends=True), b""]),
-        ([["readlines", 0], ["read"]], [LINES.splitlines(keepends=True), b""]),
-        ([["readlines", 7], ["read"]], [[b"first\n", b"second\r\n"], LINES[14:]]),
-        ([["iterate"], ["readlines"]], [LINES.splitlines(keepends=True), []]),
-        ([["next"], ["next"], ["read", 1]], [b"first\n", b"second\r\n", b"\n"]),
-        ([["read", 3], ["readline"], ["iterate"]], [b"fir", b"st\n", LINES[6:].splitlines(keepends=True)]),
-        ([["close"], ["read", 5]], [None, b"first"]),
-    )
-
-    @pytest.mark.parametrize(("calls", "results"), DIALOGUES)
+    @pytest.mark.parametrize(("calls", "results"), INPUT_DIALOGUES)
     def test_methods(self, server: Server, calls: list[Any], results: list[Any]) -> None:
         def text(value: Any) -> Any:
             if isinstance(value, bytes):
