@@ -58,6 +58,7 @@ def loaded(worker: Family) -> Any:
 
 def test_no_cross_talk_and_none_lost(loaded: Server) -> None:
     pid = int(loaded.wait_log(r"Booting worker with pid: (\d+)")[1])
+    load(loaded, 200)  # once it serves it has opened what it needs
     before = descriptors(pid)
     load(loaded, 2000, dribblers=5)
     wait_for(lambda: descriptors(pid) <= before, "all descriptors are closed again")
