@@ -14,14 +14,14 @@ from __future__ import annotations
 import asyncio
 import os
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from canter.async_exchange import AsyncExchange
 from canter.async_websocket import SocketDriver
 from canter.async_wsgi import WsgiDriver
 from canter.errors import WorkerBootError
 from canter.gateway.asgi import Lifespan
-from canter.gateway.interface import Interface, tell
+from canter.gateway.interface import Interface
 from canter.workers.base import Worker
 from canter.workers.gthread import serve_on_threads
 
@@ -49,18 +49,16 @@ def new_loop(asked: str) -> asyncio.AbstractEventLoop:
 class AsyncioWorker(Worker):
     """Requests as tasks of one event loop."""
 
-    interface: Interface
+    serves = frozenset(Interface)
     driver: Driver
 
     def setup(self) -> None:
         self.loop = new_loop(self.cfg.asyncio_loop)
         asyncio.set_event_loop(self.loop)  # applications look for it while they are imported
 
-    def load(self) -> Any:
-        app = super().load()
-        self.interface = tell(app, self.cfg.interface)
+    def learn_interface(self) -> None:
+        super().learn_interface()
         self.multithread = self.interface is Interface.WSGI
-        return app
 
     def capacity(self) -> int:
         return int(self.cfg.threads if self.interface is Interface.WSGI else self.cfg.worker_connections)

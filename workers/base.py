@@ -33,6 +33,7 @@ from canter import deadlines
 from canter import scoreboard as cells
 from canter.errors import WorkerBootError
 from canter.exchange import Context, serve_one
+from canter.gateway.interface import Interface, served
 from canter.gateway.loader import load
 from canter.http._http1 import Limits
 from canter.observe.access import AccessLog
@@ -74,6 +75,8 @@ class Worker:
     """
 
     multithread: bool = False  # environ["wsgi.multithread"]
+    serves: ClassVar[frozenset[Interface]] = frozenset({Interface.WSGI})  # kinds of applications
+    interface: Interface  # of the application
     batch: ClassVar[int] = 8  # connections accepted in one turn
     keepalive: ClassVar[float] = 2.0  # seconds, where --keep-alive is not set (Gunicorn's default)
 
@@ -191,6 +194,7 @@ class Worker:
         self.patch()
         self.setup()
         self.app = self.load()
+        self.learn_interface()
         self.open()
         self.handle_signals()
         self.call_hook(self.cfg.post_worker_init)
@@ -223,6 +227,12 @@ class Worker:
     def load(self) -> Any:
         """The application; the preloaded one where there is one."""
         return self.app if self.app is not None else load(self.cfg.wsgi_app)
+
+    def learn_interface(self) -> None:
+        """What is the application? Raises AppImportError where this class does not serve its kind."""
+        name = self.cfg.worker_class
+        shown = name if isinstance(name, str) else name.__qualname__
+        self.interface = served(self.app, self.cfg.interface, self.serves, shown)
 
     @property
     def wsgi(self) -> Any:

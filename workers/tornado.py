@@ -23,7 +23,6 @@ from tornado.web import Application, OutputTransform, RequestHandler
 from canter import scoreboard as cells
 from canter.http.forwarded import Proxies
 from canter.workers.asyncio import TICK, AsyncioWorker
-from canter.workers.base import Worker
 
 if TYPE_CHECKING:
     import socket
@@ -38,14 +37,12 @@ class TornadoWorker(AsyncioWorker):
     server: Server | None = None
     listeners: list[socket.socket]
 
-    def load(self) -> Any:
-        app = Worker.load(self)
-        if not isinstance(app, Application):
-            return super().load()
+    def learn_interface(self) -> None:
+        if not isinstance(self.app, Application):
+            return super().learn_interface()
         self.listeners, self.sockets = self.sockets, []
-        self.server = Server(app, **self.server_settings())
+        self.server = Server(self.app, **self.server_settings())
         self.server.attend(self)
-        return app
 
     def server_settings(self) -> dict[str, Any]:
         """What of our settings Tornado's server knows, in its words."""

@@ -33,19 +33,21 @@ def test_application_without_lifespan(mode: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("app", "settings", "why"),
+    ("app", "settings", "why", "code"),
     [
-        ("without", {"lifespan": "on"}, "lifespan is on, but the application raised AssertionError"),
-        ("fails", {}, "the application's startup failed: no database"),
-        ("takes_nothing", {}, "takes neither .environ, start_response. nor .scope, receive, send."),
-        ("plain", {"interface": "asgi"}, "--interface asgi: .* does not take .scope, receive, send."),
-        ("without", {"interface": "wsgi"}, "--interface wsgi: .* does not take .environ, start_response."),
+        ("without", {"lifespan": "on"}, "lifespan is on, but the application raised AssertionError", 3),
+        ("fails", {}, "the application's startup failed: no database", 3),
+        ("takes_nothing", {}, "takes neither .environ, start_response. nor .scope, receive, send.", 4),
+        ("plain", {"interface": "asgi"}, "--interface asgi: .* does not take .scope, receive, send.", 4),
+        ("without", {"interface": "wsgi"}, "--interface wsgi: .* does not take .environ, start_response.", 4),
     ],
 )
-def test_boot_fails_with_a_line_that_says_why(app: str, settings: dict[str, str], why: str) -> None:
+def test_boot_fails_with_a_line_that_says_why(
+    app: str, settings: dict[str, str], why: str, code: int
+) -> None:
     with running(app, boot_retries=0, **settings) as server:
         server.wait_log(why)
-        assert server.wait() == 3
+        assert server.wait() == code
         assert "Traceback" not in server.log
 
 
