@@ -38,11 +38,12 @@ class TornadoWorker(AsyncioWorker):
     listeners: list[socket.socket]
 
     def learn_interface(self) -> None:
-        if not isinstance(self.app, Application):
-            return super().learn_interface()
-        self.listeners, self.sockets = self.sockets, []
-        self.server = Server(self.app, **self.server_settings())
-        self.server.attend(self)
+        if isinstance(self.app, Application):
+            self.listeners, self.sockets = self.sockets, []
+            self.server = Server(self.app, **self.server_settings())
+            self.server.attend(self)
+        else:
+            super().learn_interface()
 
     def server_settings(self) -> dict[str, Any]:
         """What of our settings Tornado's server knows, in its words."""

@@ -69,7 +69,9 @@ def served(app: Any, asked: str, serves: Collection[Interface], worker_class: st
 
 def is_tornado(app: Any) -> bool:
     """Whether it is an application of Tornado's own; told without importing Tornado."""
-    return any(f"{kind.__module__}.{kind.__name__}" == "tornado.web.Application" for kind in type(app).__mro__)
+    return any(
+        f"{kind.__module__}.{kind.__name__}" == "tornado.web.Application" for kind in type(app).__mro__
+    )
 
 
 def _takes(app: Any, count: int) -> bool:

@@ -109,12 +109,12 @@ def test_the_setting_decides_where_both_fit() -> None:
 
 @pytest.mark.parametrize("app", [async_wsgi, asgi, AsyncInstance(), anything_awaited])
 def test_what_must_be_awaited_names_the_class_that_does(app: Any) -> None:
-    with pytest.raises(AppImportError, match="await app.*, which -k gthread does not do: use -k asyncio"):
+    with pytest.raises(AppImportError, match=r"await app.*, which -k gthread does not do: use -k asyncio"):
         served(app, "auto", {WSGI}, "gthread")
 
 
 def test_tornado_has_a_class_of_its_own() -> None:
-    with pytest.raises(AppImportError, match="tornado.web.Application: serve it with -k tornado"):
+    with pytest.raises(AppImportError, match=r"tornado\.web\.Application: serve it with -k tornado"):
         tell(Application())
 
 

@@ -1,0 +1,87 @@
+"""Each framework on each fitting worker class: text, an upload, a stream, a WebSocket.
+
+One server a class carries all WSGI frameworks, under a prefix each; an ASGI framework
+has a server of its own, so that its lifespan is played.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from canter.testing import Server, serve
+from tests.wire.apps import pattern
+
+APPS = Path(__file__).with_name("apps")
+ROOT = Path(__file__).resolve().parents[2]
+WSGI_CLASSES = ["sync", "gthread", "gevent", "eventlet", "asyncio", "tornado"]
+WSGI_FRAMEWORKS = ["flask", "django", "falcon", "bottle", "pyramid"]
+ASGI_FRAMEWORKS = ["starlette", "fastapi", "django", "falcon", "quart", "litestar"]
+UPLOAD = pattern(1 << 20)
+DEADLINE = 60.0
+
+
+@pytest.fixture(scope="session")
+def pyramid() -> str:
+    """A folder with Pyramid: it needs a setuptools that is older than what others need."""
+    folder = ROOT / "build" / "pyramid"
+    done = folder / "installed"
+    if not done.exists():
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "--target", str(folder), "pyramid>=2", "setuptools<82"], check=True)
+        done.touch()
+    return str(folder)
+
+
+@pytest.fixture(scope="module", params=WSGI_CLASSES)
+def wsgi(request: pytest.FixtureRequest, pyramid: str) -> Iterator[Server]:
+    threads = {} if request.param == "sync" else {"threads": 2}
+    with serve("wsgi_apps:app", request.param, cwd=APPS, pythonpath=pyramid, **threads) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=ASGI_FRAMEWORKS)
+def asgi(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server]]:
+    with serve(f"asgi_apps:make({request.param!r})", "asyncio", cwd=APPS) as server:
+        yield request.param, server
+
+
+def visit(url: str) -> None:
+    """What every one of them can do."""
+    with httpx.Client(base_url=url, timeout=DEADLINE) as client:
+        answer = client.get("hello/w%C3%B6rld?a=b")
+        assert (answer.status_code, answer.text) == (200, "hello wörld")
+        answer = client.post("upload", content=UPLOAD)
+        assert answer.json() == [len(UPLOAD), hashlib.sha256(UPLOAD).hexdigest()]
+        answer = client.get("stream/1000")
+        assert answer.text.split() == [str(number) for number in range(1000)]
+        assert answer.headers["transfer-encoding"] == "chunked"
+        assert client.get("nowhere").status_code == 404
+
+
+@pytest.mark.parametrize("framework", WSGI_FRAMEWORKS)
+def test_wsgi(wsgi: Server, framework: str) -> None:
+    visit(f"{wsgi.url}/{framework}/")
+
+
+def test_asgi(asgi: tuple[str, Server]) -> None:
+    _, server = asgi
+    visit(server.url)
+    assert "Traceback" not in server.log
+
+
+def test_asgi_websocket(asgi: tuple[str, Server]) -> None:
+    framework, server = asgi
+    if framework == "django":
+        pytest.skip("Django itself serves no WebSockets")
+    with connect(f"ws://127.0.0.1:{server.port}/echo", open_timeout=DEADLINE) as socket:
+        for text in ("one", "zwölf", "x" * 100_000):
+            socket.send(text)
+            assert socket.recv(timeout=DEADLINE) == text
