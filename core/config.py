@@ -167,6 +167,12 @@ class Config:
         "one listening socket a worker (SO_REUSEPORT)", ("--reuse-port",),
         why="one shared queue wastes no connection on a busy worker",
     )
+    defer_accept = Setting(
+        LISTENING, kinds.SWITCH, True,
+        "take a connection at once, not when its first octets come", ("--no-defer-accept",),
+        why="Apache's (TCP_DEFER_ACCEPT, Linux): no worker wakes up for a connection that says nothing yet",
+        note="With it the kernel holds a connection back until octets come, or for a second.",
+    )
     admin = Setting(
         LISTENING, optional(kinds.ADDRESS), None,
         "where the master answers /livez and /readyz", ("--admin",), brief=True,

@@ -78,6 +78,7 @@ class InternalServerError(Exception):
     reason: str
 
 def serve_one(stream: Stream, context: Context) -> int: ...
+def serve_all(context: Context, pulse: float) -> None: ...
 
 class HookResponse:
     status: str | None

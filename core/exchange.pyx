@@ -21,6 +21,7 @@ is freed when it ends, without the collector.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.list cimport PyList_CheckExact, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.tuple cimport PyTuple_CheckExact
 from libc.stdint cimport int64_t, uint64_t
@@ -383,6 +384,8 @@ cdef class Context(Host):
 
     cdef bint outgrown(self, Py_ssize_t count) noexcept:
         cdef Py_ssize_t i
+        if count <= LEAD:
+            return False
         for i in range(self.sibling_count):
             if count > <Py_ssize_t>self.siblings[i][CONNECTIONS] + LEAD and self.has_room(self.siblings[i]):
                 return True
@@ -917,3 +920,13 @@ cpdef int serve_one(Stream stream, Context context) except -1:
     except Exception:                               # the log or a hook: the connection is sound
         context.log.exception("a request could not be recorded")
     return then
+
+
+def serve_all(Context context, double pulse):
+    """Serve one request after the other in this thread until the poller is finished; signals are heard in between."""
+    cdef Poller poller = context.poller
+    cdef Stream stream
+    while not poller.finished:
+        for stream in poller.poll(pulse):
+            poller.give_back(stream, serve_one(stream, context))
+        PyErr_CheckSignals()

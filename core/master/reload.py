@@ -60,6 +60,7 @@ class Reloader:
         self.current = after
         self._family.generations = {after.number: after}
         _close(before.listeners, but=after.listeners)
+        sockets.adjust(after.listeners, policy(after.cfg))
         took = (time.monotonic_ns() - child.started) / SECOND
         what = "Reload: the first new worker (pid:%d) is ready after %.1f s; the others follow, %d at a time"
         self._log.info(what, child.pid, took, after.cfg.reload_surge)
@@ -115,7 +116,7 @@ def reread(cfg: Config) -> Config:
 
 def policy(cfg: Config) -> sockets.Policy:
     """The settings of sockets."""
-    return sockets.Policy(cfg.backlog, cfg.reuse_port, cfg.umask, cfg.uid, cfg.gid)
+    return sockets.Policy(cfg.backlog, cfg.reuse_port, cfg.defer_accept, cfg.umask, cfg.uid, cfg.gid)
 
 
 def _close(listeners: list[Listener], but: list[Listener]) -> None:

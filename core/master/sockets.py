@@ -46,6 +46,7 @@ class Policy:
 
     backlog: int = 2048
     reuse_port: bool = False
+    defer_accept: bool = True
     umask: int = 0
     uid: int = -1  # owner of Unix sockets; -1: leave
     gid: int = -1
@@ -102,6 +103,7 @@ def open_all(
             fds = left.pop(bind, ())
             opened.append(_adopt(bind, fds, policy) if fds else _open(bind, policy))
         grow(opened, policy, seats)
+        adjust(opened, policy)
     except BaseException:
         for listener in opened:
             listener.close(unlink=listener.bind not in (inherited or {}))
@@ -119,6 +121,26 @@ def grow(listeners: Iterable[Listener], policy: Policy, seats: int) -> None:
         if policy.reuse_port and not listener.path:
             while len(listener.sockets) < seats:
                 listener.sockets.append(_another(listener.sockets[0], policy))
+
+
+def adjust(listeners: Iterable[Listener], policy: Policy) -> None:
+    """Apply what may change while sockets are open. Those that somebody else opened stay as they were given."""
+    for listener in listeners:
+        if not listener.bind.startswith("fd://"):
+            for each in listener.sockets:
+                each.listen(policy.backlog)
+            defer(listener, policy.defer_accept)
+
+
+def defer(listener: Listener, wanted: bool) -> None:
+    """Have the kernel hold a connection back until octets come or a second is over (Linux; as Apache does).
+
+    It saves a worker the look at a connection that has nothing to say yet.
+    """
+    option = getattr(socket, "TCP_DEFER_ACCEPT", None)
+    if option is not None and not listener.path:
+        for each in listener.sockets:
+            each.setsockopt(socket.IPPROTO_TCP, option, int(wanted))
 
 
 def for_seat(listeners: Iterable[Listener], seat: int, seats: int) -> list[socket.socket]:

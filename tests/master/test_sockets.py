@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import socket
 import stat
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from canter.master import sockets
-from canter.master.sockets import Listener, ListenError, Policy, for_seat, grow, open_all
+from canter.master.sockets import Listener, ListenError, Policy, adjust, for_seat, grow, open_all
 
 
 @pytest.fixture(autouse=True)
@@ -202,3 +203,28 @@ def test_reuse_port_gives_each_seat_a_socket(opened: list[Listener], tmp_path: P
     assert len(tcp.sockets) == 5
     grow(opened, policy, 1)
     assert len(tcp.sockets) == 5
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_DEFER_ACCEPT"), reason="this system cannot defer")
+def test_a_connection_is_held_back_until_it_says_something(opened: list[Listener], tmp_path: Path) -> None:
+    """On ports of our own, unless it is not wanted; a change is applied to sockets that are open."""
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        fd = os.dup(given.fileno())
+    opened += open_all(["127.0.0.1:0", f"unix:{tmp_path}/socket", f"fd://{fd}"], Policy(), 1)
+    ours, _, theirs = (listener.sockets[0] for listener in opened)
+    assert is_deferring(ours)
+    assert not is_deferring(theirs)
+    with socket.create_connection(ours.getsockname()) as client:
+        with pytest.raises(BlockingIOError):
+            ours.accept()
+        client.sendall(b"G")
+        assert select.select([ours], [], [], 30)[0]
+        ours.accept()[0].close()
+    adjust(opened, Policy(defer_accept=False))
+    assert not is_deferring(ours)
+    with socket.create_connection(ours.getsockname()):
+        assert select.select([ours], [], [], 30)[0]
+
+
+def is_deferring(listening: socket.socket) -> bool:
+    return listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT) > 0
