@@ -15,9 +15,6 @@ server can run it from a folder of its own. `wsgi`, `asgi` and `async_wsgi` answ
 ``/events?count=N&ms=T``  server-sent events, each the monotonic time (ns) it was due at
 ``/wait?ms=T``          a long poll: after T ms the monotonic time (ns) it was due at
 ======================= ================================================================
-
-`hello` and `hello_asgi` are the smallest applications there can be: they measure the
-server and nothing else.
 """
 
 from __future__ import annotations
@@ -30,7 +27,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 HELLO = b"Hello, world!"
-_PLAIN = [("Content-Type", "text/plain"), ("Content-Length", str(len(HELLO)))]
 _PIECE = 64 * 1024
 
 StartResponse = Callable[..., Any]
@@ -74,11 +70,6 @@ def due(after: float) -> tuple[float, bytes]:
 
 
 # -- WSGI ------------------------------------------------------------------------------
-
-
-def hello(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
-    start_response("200 OK", _PLAIN)
-    return [HELLO]
 
 
 def wsgi(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -184,16 +175,6 @@ _WSGI: dict[str, Callable[[dict[str, Any], StartResponse, Wanted], Iterable[byte
 
 
 # -- ASGI ------------------------------------------------------------------------------
-
-_ASGI_PLAIN = [(b"content-type", b"text/plain"), (b"content-length", str(len(HELLO)).encode())]
-
-
-async def hello_asgi(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    if scope["type"] == "lifespan":
-        await _lifespan(receive, send)
-        return
-    await send({"type": "http.response.start", "status": 200, "headers": _ASGI_PLAIN})
-    await send({"type": "http.response.body", "body": HELLO})
 
 
 async def asgi(scope: dict[str, Any], receive: Receive, send: Send) -> None:

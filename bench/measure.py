@@ -20,8 +20,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
-from canter.bench import apps, load, wrk
+from canter.bench import apps, hello, load, wrk
 from canter.bench.hold import held
 from canter.bench.peers import Environment, Peer
 from canter.bench.plan import Load, Target
@@ -29,6 +30,7 @@ from canter.bench.server import Server, ServerFailed, Usage, free_port, get
 
 SERVER_CPU, LOAD_CPU = 0, 1
 MIB = 1024 * 1024
+ACKNOWLEDGED = 0.04  # seconds: a client acknowledges after that at the latest (TCP_DELACK_MIN of Linux)
 Figures = dict[str, float]
 
 
@@ -95,6 +97,7 @@ def workplace() -> Iterator[Path]:
     """A folder with the applications in it, for servers that know nothing of Canter."""
     with tempfile.TemporaryDirectory(prefix="canter-bench-") as folder:
         shutil.copy(apps.__file__, Path(folder) / "bench_apps.py")
+        shutil.copy(hello.__file__, Path(folder) / "bench_hello.py")
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         yield Path(folder)
@@ -117,9 +120,8 @@ def build_raw(folder: Path) -> str:
 
 def application(peer: Peer, hello: bool) -> str:
     """The name in ``apps`` of what `peer` is to serve."""
-    if hello:
-        return {"wsgi": "hello", "asgi": "hello_asgi"}.get(peer.interface, peer.interface)
-    return peer.interface
+    smallest = hello and peer.interface in ("wsgi", "asgi")
+    return f"bench_{'hello' if smallest else 'apps'}:{peer.interface}"
 
 
 def command(bench: Bench, scenario: Scenario, peer: Peer, port: int) -> list[str]:
@@ -130,14 +132,15 @@ def command(bench: Bench, scenario: Scenario, peer: Peer, port: int) -> list[str
     if scenario.access_log and not peer.access_log:
         raise ServerFailed("no access log is declared for it")
     home = bench.environment(peer)
-    name = application(peer, scenario.hello)
+    app = application(peer, scenario.hello)
+    module, _, name = app.partition(":")
     log = {"log": bench.folder / "access.log"} if scenario.access_log else {}
     return peer.words(
         bin=home.bin,
         python=home.python,
         port=port,
-        app=f"bench_apps:{name}",
-        module="bench_apps",
+        app=app,
+        module=module,
         name=name,
         threads=scenario.threads or peer.threads,
         workers=1,
@@ -152,6 +155,7 @@ def serving(bench: Bench, scenario: Scenario, peer: Peer) -> Iterator[Server]:
     """The server of one measurement, ready."""
     port = free_port()
     env = {**os.environ, "PYTHONPATH": str(bench.folder), "PYTHONUNBUFFERED": "1"}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling would weigh on the memory of whom it meets
     with Server(
         command(bench, scenario, peer, port),
         port,
@@ -333,7 +337,10 @@ def _check_upload(port: int, scenario: Scenario) -> None:
 
 
 def _check_stream(port: int, scenario: Scenario) -> None:
-    """A chunk leaves before the next is asked for: of two with a pause between, one comes early."""
+    """A chunk leaves before the next is asked for: of two with a pause between, one comes early.
+
+    Of many without a pause none waits until the client acknowledges the one before (Nagle).
+    """
     _expect(port, scenario.path, b"s" * (16 * 4096))
     request = b"GET /stream?chunks=2&size=4096&ms=400 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
@@ -346,6 +353,19 @@ def _check_stream(port: int, scenario: Scenario) -> None:
         last = time.monotonic()
     if last - first < 0.2:
         raise Wrong("it holds back what it is asked to stream")
+    if median(_stream_seconds(port, scenario.path, 7)) > ACKNOWLEDGED / 2:
+        raise Wrong("it holds pieces of a stream back until the client acknowledges those before")
+
+
+def _stream_seconds(port: int, path: str, times: int) -> Iterator[float]:
+    """How long an answer takes on a connection that is kept."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    with contextlib.closing(connection):
+        for _ in range(times):
+            began = time.monotonic()
+            connection.request("GET", path)
+            connection.getresponse().read()
+            yield time.monotonic() - began
 
 
 def _check_wait(port: int, _scenario: Scenario) -> None:

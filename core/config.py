@@ -17,11 +17,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 from canter import gunicorn, kinds
-from canter.errors import ConfigError
+from canter.errors import ConfigError, meant
 from canter.kinds import Kind, Shortened, WorkerCount, hook, integer, optional
 
 if TYPE_CHECKING:
@@ -689,5 +688,5 @@ def unknown(name: str) -> str:
 
 def nearest(name: str, cutoff: float = 0.6) -> str | None:
     """The setting that was probably meant, also where a flag's spelling was used."""
-    close = get_close_matches(name.lower().replace("-", "_"), _SPELLINGS, n=1, cutoff=cutoff)
-    return _SPELLINGS[close[0]] if close else None
+    close = meant(name.lower().replace("-", "_"), _SPELLINGS, cutoff)
+    return _SPELLINGS[close] if close else None

@@ -8,13 +8,12 @@ one is a one-line error with the nearest that exists.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from getopt import GetoptError, gnu_getopt
 from typing import NamedTuple
 
 from canter import gunicorn
 from canter.config import SETTINGS
-from canter.errors import ConfigError
+from canter.errors import ConfigError, meant
 
 ACTIONS = {"-h": "help", "--help": "help", "--help-all": "help_all", "-v": "version", "--version": "version"}
 _NAMES = {flag: name for name, setting in SETTINGS.items() for flag in setting.flags}
@@ -90,5 +89,5 @@ def _explain(error: GetoptError) -> str:
     known = gunicorn.explain_flag(flag)
     if known:
         return known
-    close = get_close_matches(flag, [*_NAMES, *ACTIONS], n=1)
-    return f"unknown option {flag}" + (f"; did you mean {close[0]}?" if close else "")
+    close = meant(flag, [*_NAMES, *ACTIONS])
+    return f"unknown option {flag}" + (f"; did you mean {close}?" if close else "")

@@ -9,13 +9,11 @@ imports, and is for the process that becomes the worker.
 from __future__ import annotations
 
 import inspect
-from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from canter.errors import ConfigError
+from canter.errors import ConfigError, meant
 
 if TYPE_CHECKING:
     from canter.workers.base import Worker
@@ -105,11 +103,13 @@ def _locate(worker_class: str) -> Place:
 
 
 def _entry_points() -> dict[str, str]:
+    from importlib.metadata import entry_points  # 2 MiB that only a class of somebody else needs
+
     return {point.name: point.value for point in entry_points(group=GROUP)}
 
 
 def _unknown(worker_class: str) -> str:
     known = [*TABLE, *_entry_points()]
-    close = get_close_matches(worker_class, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+    close = meant(worker_class, known)
+    hint = f"did you mean {close}?" if close else f"there are {', '.join(known)}"
     return f"unknown worker class {worker_class!r}; {hint}"

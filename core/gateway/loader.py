@@ -18,13 +18,12 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib import import_module
 from traceback import format_exception
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from canter.errors import AppImportError
+from canter.errors import AppImportError, meant
 
 if TYPE_CHECKING:
     from canter.config import Config
@@ -172,8 +171,8 @@ def _follow(module: ModuleType, path: tuple[str, ...], spec: str) -> Any:
     shown = f"module {module.__name__!r}"
     for name in path:
         if not hasattr(found, name):
-            close = get_close_matches(name, [known for known in dir(found) if known[:2] != "__"], n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            close = meant(name, [known for known in dir(found) if known[:2] != "__"])
+            hint = f"; did you mean {close!r}?" if close else ""
             raise AppImportError(f"{shown} has no {name!r}{hint}")
         found = getattr(found, name)
         shown = f"{name!r} of {spec!r}"

@@ -124,7 +124,7 @@ def grow(listeners: Iterable[Listener], policy: Policy, seats: int) -> None:
 
 
 def adjust(listeners: Iterable[Listener], policy: Policy) -> None:
-    """Apply what may change while sockets are open. Those that somebody else opened stay as they were given."""
+    """Apply what may change while sockets are open. Those that somebody else opened stay as given."""
     for listener in listeners:
         if not listener.bind.startswith("fd://"):
             for each in listener.sockets:

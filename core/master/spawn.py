@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -26,6 +27,7 @@ from canter import workers
 from canter.errors import AppImportError, CanterError, ConfigError, WorkerBootError
 from canter.gateway import loader
 from canter.master import process, report, signals
+from canter.workers.base import Worker  # before the fork: what all workers need is in pages that they share
 
 if TYPE_CHECKING:
     from canter.config import Config
@@ -84,6 +86,7 @@ def live(birth: Birth) -> NoReturn:
 
 
 def _live(birth: Birth) -> int:
+    gc.freeze()  # a collection writes to all it looks at: that would part pages shared with the master
     birth.shed()
     log, ready = birth.view.log, _Ready(birth)
     signal.signal(signal.SIGUSR1, lambda *_: log.reopen())  # until the worker takes that over
@@ -145,7 +148,7 @@ def write_stacks(log: ErrorLog) -> None:
         faulthandler.register(DUMP, file=log.sink.fd, all_threads=True)
 
 
-def _build(birth: Birth, ready: _Ready) -> Any:
+def _build(birth: Birth, ready: _Ready) -> Worker:
     """The worker object, in a process that is fit for it."""
     view = birth.view
     cfg = view.cfg

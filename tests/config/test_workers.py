@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -44,8 +44,8 @@ def test_the_class_itself(project: Path) -> None:
 
 
 def test_an_entry_point(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("own", "own_workers:Own", workers.GROUP)
-    monkeypatch.setattr(workers, "entry_points", lambda group: [point] if group == "canter.workers" else [])
+    point = metadata.EntryPoint("own", "own_workers:Own", workers.GROUP)
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [point] if group == "canter.workers" else [])
     workers.check("own")
     assert workers.resolve("own").__name__ == "Own"
     with pytest.raises(ConfigError, match="unknown worker class 'ownn'; did you mean own"):
