@@ -274,9 +274,10 @@ cdef class Poller:
         self.now = canter_now()
         if stream.state != BUSY and stream.state != QUEUED:
             return 0                                # it was dropped meanwhile
+        # An old client may send CRLF behind a body, whatever it said.
+        stream.last = stream.request is not None and not stream.request.keep_alive and not stream.request.has_body
         stream.request = None
         stream.owner = None
-        stream.served = True
         if then == DETACHED:
             return self.let_go(stream)
         if then == CUT or stream.gone:
@@ -304,7 +305,7 @@ cdef class Poller:
 
     cdef int part(self, Stream stream) except -1:
         """Close. Where the client may still be sending, a plain close could destroy the answer."""
-        if not stream.watched and not stream.stirred and not stream.http.eof and stream.try_recv() > 0:
+        if not (stream.watched or stream.stirred or stream.http.eof or stream.last) and stream.try_recv() > 0:
             stream.stirred = True                   # nobody would have told
         if stream.http.body_done and not stream.stirred and stream.http.buffered() == 0:
             return self.drop(stream, False)

@@ -75,7 +75,7 @@ cdef class Stream:
     cdef readonly bint fin                       # the peer has finished sending
     cdef readonly bint gone                      # the connection is reset, or must be
     cdef bint watched                            # in the poller's set
-    cdef bint served                             # at least one request was
+    cdef bint last                               # the client said that its request is the last
     cdef int after                               # what to do once the answer is out (poller.Next)
     cdef Py_ssize_t wasted                       # octets thrown away by a lingering close
     cdef readonly int trusted                    # the peer may say who the client is: 1, 0; -1: not asked yet
