@@ -8,29 +8,41 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from subprocess import PIPE, Popen
 
 from canter.bench.background import Holder
 from canter.bench.load import plan, raise_file_limit, run_loop
 from canter.bench.plan import require_loopback
 
 
+class Held:
+    """Connections that a process holds; `count`: how many it could open."""
+
+    def __init__(self, process: Popen[str]) -> None:
+        self._process = process
+        self.count = self._said()
+
+    def let_go(self) -> int:
+        """End them; how many the server had not closed."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return self._said()
+
+    def _said(self) -> int:
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline().split()[1])
+
+
 @contextmanager
-def held(url: str, count: int, cpu: int = -1) -> Iterator[int]:
-    """Hold `count` idle connections to `url`; gives the number that could be opened."""
+def held(url: str, count: int, cpu: int = -1) -> Iterator[Held]:
+    """Hold `count` idle connections to `url`."""
     command = [sys.executable, "-m", "canter.bench.hold", url, str(count), str(cpu)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield int(process.stdout.readline().split()[1])
-        finally:
-            process.stdin.close()
-            process.wait(60)
+    with Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:  # ends when its input does
+        yield Held(process)
 
 
 async def _hold(url: str, count: int) -> None:

@@ -46,12 +46,11 @@ class Peer:
 
 def _canter(worker: str, interface: str = "wsgi", *needs: str, name: str = "") -> Peer:
     threads = "" if worker in ("sync", "gevent", "eventlet") else "--threads {threads} "
-    held = "" if worker == "sync" else "--worker-connections {connections} "
     return Peer(
         name or f"canter-{worker}",
         interface,
-        f"{{bin}}/canter -k {worker} -w {{workers}} --keep-alive {{keep}} {threads}{held}"
-        "-b 127.0.0.1:{port} {app}",
+        f"{{bin}}/canter -k {worker} -w {{workers}} --keep-alive {{keep}} {threads}"
+        "--worker-connections {connections} -b 127.0.0.1:{port} {app}",
         "canter",
         needs,
         access_log="--access-logfile {log}",
