@@ -372,7 +372,7 @@ cdef class AsyncExchange(Job):
         self.driver.begun.discard(self)
         if not self.left:
             self.leave(self.conclude(error))
-        elif error is not None and not self.lost and not isinstance(error, CancelledError):
+        elif error is not None and not self.lost and not isinstance(error, (CancelledError, ClientDisconnected)):
             self.context.log.error("Error after the answer to %s", self.request.target, exc_info=error)
         self.runner = None
         return self.driver.look_again()

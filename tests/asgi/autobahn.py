@@ -32,7 +32,7 @@ async def verdicts(url: str, cases: list[str]) -> Verdicts:
 
 async def main(url: str, *cases: str) -> dict[str, Verdicts]:
     logging.disable()  # the reference logs each case that breaks the protocol
-    async with serve(echo, "127.0.0.1", 0, max_size=None) as reference:
+    async with serve(echo, "127.0.0.1", 0, max_size=None, ping_interval=None) as reference:
         port = reference.sockets[0].getsockname()[1]
         return {
             "server": await verdicts(url, [*cases]),

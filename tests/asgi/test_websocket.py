@@ -154,6 +154,16 @@ def test_client_that_vanishes(server: Server) -> None:
     server.wait_log("left 1006")
 
 
+def test_client_that_left_is_no_error_of_the_application(server: Server) -> None:
+    with opened(server, "/sends_on"):
+        pass
+    server.wait_log("left 1000 $")
+    with opened(server, "/echo") as client:
+        client.send("next")
+        assert client.recv(timeout=30) == "next"
+    assert "ClientDisconnected" not in server.log
+
+
 def test_messages_wait_for_the_application(server: Server) -> None:
     with opened(server, "/slow") as client:
         client.send("begin")

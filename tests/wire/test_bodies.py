@@ -53,6 +53,7 @@ INPUT_DIALOGUES = (
 )
 
 
+@pytest.mark.wsgi
 class TestInput:
     """wsgi.input in all its methods; the same whether the body is declared, in chunks, small or large."""
 
@@ -101,6 +102,7 @@ class TestInput:
                 first, second, third, last = json.loads(client.ask(request).body)
                 assert (len(first), len(second), len(third), last) == (100_000, 100_001, 200_001, "end")
 
+    @pytest.mark.early
     def test_after_the_request_it_is_closed(self, server: Server) -> None:
         with Client(server) as client:
             assert client.ask(sized(b"abc", "leaks_input")).text == "kept"
@@ -167,6 +169,7 @@ class TestContinue:
             assert client.ask(body).text == '["a", "bc"]'
             assert client.ask(get()).status == 200
 
+    @pytest.mark.early
     def test_not_sent_where_nothing_is_read(self, server: Server) -> None:
         with Client(server) as client:
             client.send(
@@ -176,6 +179,7 @@ class TestContinue:
             assert (answer.status, answer.interim, answer.closes) == (403, [], True)
             client.expect_end("fin")
 
+    @pytest.mark.early
     def test_not_sent_after_the_head(self, server: Server) -> None:
         """The application reads late; a client that sends on regardless is understood."""
         with Client(server) as client:
@@ -206,6 +210,7 @@ class TestContinue:
             assert answer.text == '["a", "bc", "", ""]'
             assert [interim.status for interim in answer.interim] == [100]
 
+    @pytest.mark.early
     def test_the_client_waits_in_vain_for_a_failing_application(self, server: Server) -> None:
         with Client(server) as client:
             client.send(ask("fails", None, EXPECT, b"Content-Length: 3", method=b"POST"))
@@ -232,6 +237,7 @@ class TestUnread:
             assert client.answer().text == "ignored"
             assert json.loads(client.answer().body)["environ"]["PATH_INFO"] == "/next"
 
+    @pytest.mark.early
     @pytest.mark.parametrize("name", ["ignores", "fails"])
     @pytest.mark.parametrize("size", [1_000_000, 1 << 40])
     def test_much_closes_and_the_answer_arrives(self, server: Server, name: str, size: int) -> None:
@@ -242,6 +248,7 @@ class TestUnread:
             assert client.answer().status == (200 if name == "ignores" else 500)
             client.expect_end()
 
+    @pytest.mark.early
     def test_a_bad_chunk_in_what_is_unread_closes(self, server: Server) -> None:
         with Client(server) as client:
             client.send(ask("ignores", None, CHUNKED, method=b"POST") + b"zz\r\nabc\r\n0\r\n\r\n" + get())

@@ -14,6 +14,7 @@ from tests.wire.conftest import Family
 from tests.wire.dialogue import Client, Tail, ask
 
 PROXY = "127.0.0.1"
+pytestmark = pytest.mark.wsgi
 STRANGER = "127.0.0.2"  # not in --forwarded-allow-ips
 
 
@@ -62,7 +63,8 @@ class TestKeys:
     def test_multithread_and_multiprocess(self, worker: Family) -> None:
         """They are what the worker class and the number of workers say."""
         with Client(worker.server()) as client:
-            assert environ_of(client)["wsgi.multithread"][1] == str(worker.worker_class != "sync")
+            multithread = worker.worker_class not in ("sync", "asyncio-awaited")
+            assert environ_of(client)["wsgi.multithread"][1] == str(multithread)
         with worker.fresh(workers=2) as server, Client(server) as client:
             assert environ_of(client)["wsgi.multiprocess"] == ("bool", "True")
 

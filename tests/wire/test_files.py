@@ -12,6 +12,7 @@ from tests.policy import get
 from tests.wire.apps import pattern
 from tests.wire.dialogue import Client, Tail, ask
 
+pytestmark = pytest.mark.wsgi
 SIZE = 3_000_000
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: h2c")
 

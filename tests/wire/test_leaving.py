@@ -73,6 +73,7 @@ class TestHalfClose:
             assert tail.lines(f"noticed {client.name}")
 
 
+@pytest.mark.early
 class TestInsideABody:
     """The peer vanishes in a body: an OSError for the application, never a short body."""
 
@@ -168,6 +169,7 @@ class TestReset:
         is_served(server)
 
 
+@pytest.mark.plain
 class TestQueue:
     """A request that waited for its turn, and whose client has left meanwhile, is not run."""
 
@@ -251,6 +253,7 @@ class TestSlowReaders:
             assert paths == ["/a", "/b"]
 
 
+@pytest.mark.plain
 class TestHandOver:
     """environ["gunicorn.socket"]: the application speaks another protocol on the socket itself."""
 
@@ -291,6 +294,7 @@ class TestHandOver:
             assert "canter.socket" not in told
 
 
+@pytest.mark.plain
 class TestChildren:
     """Processes that an application starts are none of the server's."""
 

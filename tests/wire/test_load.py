@@ -17,6 +17,7 @@ from canter.testing import Server
 from tests.wire.conftest import Family
 from tests.wire.dialogue import wait_for
 
+pytestmark = pytest.mark.plain
 ECHO = {"method": "POST", "check": "echo"}
 TARGETS = (
     Target("/echo", body=200_000, weight=0.1, **ECHO),

@@ -25,10 +25,10 @@ def test_case(worker: Family, case: Case) -> None:
         tail.skip()
         with Client(server) as client:
             if case.status is None:
-                is_served(client, case, pieces)
+                is_served(worker, client, case, pieces)
             else:
                 is_refused(client, case, pieces)
-                told_once(tail, client, case)
+                told_once(tail, client, case.status, case.late and worker.early)
 
 
 def dribbled(octets: bytes) -> list[bytes]:
@@ -44,7 +44,7 @@ def method_of(case: Case) -> str:
     return case.request.lstrip().partition(b" ")[0].decode("latin-1")
 
 
-def is_served(client: Client, case: Case, pieces: list[bytes]) -> None:
+def is_served(worker: Family, client: Client, case: Case, pieces: list[bytes]) -> None:
     if case.expects and len(pieces) > 1:
         head, _, body = b"".join(pieces).partition(b"\r\n\r\n")
         client.send(head + b"\r\n\r\n")
@@ -56,7 +56,10 @@ def is_served(client: Client, case: Case, pieces: list[bytes]) -> None:
     if method_of(case) != "HEAD":
         told = json.loads(answer.body)
         assert told["body"] == case.body.decode("latin-1")
-        assert {key: told["environ"].get(key) for key in case.environ} == case.environ
+        expected = dict(case.environ)
+        if worker.worker_class == "asyncio-asgi" and "://" in expected.get("RAW_URI", ""):
+            del expected["RAW_URI"]  # a scope has no word for it: its Host says the authority
+        assert {key: told["environ"].get(key) for key in expected} == expected
         assert not [key for key in case.absent if key in told["environ"]]
     assert answer.closes == case.closes
     if case.closes:
@@ -75,10 +78,10 @@ def is_refused(client: Client, case: Case, pieces: list[bytes]) -> None:
     client.expect_end()
 
 
-def told_once(tail: Tail, client: Client, case: Case) -> None:
+def told_once(tail: Tail, client: Client, status: int | None, late: bool) -> None:
     """One line says what was refused, and to whom; only what is refused late reaches the application."""
     told = tail.lines(f" to {client.name}: ")
     assert len(told) == 1
-    assert REFUSAL.search(told[0])[1] == str(case.status)
+    assert REFUSAL.search(told[0])[1] == str(status)
     called = tail.lines(f"called {client.name}")
-    assert len(called) == case.late
+    assert len(called) == late

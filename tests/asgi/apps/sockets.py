@@ -48,6 +48,13 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         tell("OSError after the end")
 
 
+async def sends_on(scope: Scope, receive: Receive, send: Send) -> None:
+    """Does not look whether anybody is there."""
+    await accept(send)
+    await until_left(receive)
+    await send({"type": "websocket.send", "text": "anybody?"})
+
+
 async def show(scope: Scope, receive: Receive, send: Send) -> None:
     await accept(send)
     await send(
@@ -122,6 +129,6 @@ PATHS = {
     f"/{each.__name__}": each
     for each in (
         echo, show, chosen, closes, refuses, denies, raises_before, raises_open, returns_open, returns_before,
-        slow, floods,
+        slow, floods, sends_on,
     )
 }  # fmt: skip
