@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 
 from kosoku import FailureError, run_fuzzingclient
@@ -40,4 +41,5 @@ async def main(url: str, *cases: str) -> dict[str, Verdicts]:
         }
 
 
-print(json.dumps(asyncio.run(main(*sys.argv[1:]))))
+print(json.dumps(asyncio.run(main(*sys.argv[1:]))), flush=True)
+os._exit(0)  # kosoku's own threads may abort an interpreter that ends in order

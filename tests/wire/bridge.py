@@ -60,6 +60,8 @@ class Call:
     def start_response(self, status: str, headers: list[Any], exc_info: Any = None) -> Any:
         if exc_info is not None and self.sent:
             raise exc_info[1]
+        assert status[3:4] == " "
+        assert self.head is None or exc_info is not None
         pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         self.head = {"type": "http.response.start", "status": int(status[:3]), "headers": pairs}
         return self.write
@@ -87,7 +89,7 @@ class Call:
         return asyncio.run_coroutine_threadsafe(do(), self.loop).result()
 
     def early_hints(self, headers: Iterable[tuple[str, str]]) -> None:
-        assert {name for name, _ in headers} == {"Link"}
+        assert {name.lower() for name, _ in headers} == {"link"}
         links = [value.encode("latin-1") for _, value in headers]
         self.say({"type": "http.response.early_hint", "links": links})
 
@@ -119,7 +121,7 @@ class Call:
             "REMOTE_PORT": str(scope["client"][1]),
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": scope["scheme"],
-            "wsgi.input": io.BufferedReader(Body(self)),
+            "wsgi.input": Input(Body(self)),
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
@@ -158,6 +160,13 @@ class Body(io.RawIOBase):
         memory[:count] = self.held[:count]
         self.held = self.held[count:]
         return count
+
+
+class Input(io.BufferedReader):
+    """What an application closes stays open, as `wsgi.input` does."""
+
+    def close(self) -> None:
+        pass
 
 
 def blocks(filelike: Any, size: int = 65536) -> Iterator[bytes]:

@@ -23,7 +23,6 @@ from tests.wire.test_bodies import CHUNKED, EXPECT, INPUT_DIALOGUES, chunked, si
 
 TEXT = ["Content-Type", "text/plain"]
 DATE = re.compile(rb"\r\nDate: [^\r]*")
-AWAITING = ("asyncio", "tornado")  # classes that also serve `async def app(environ, start_response)`
 
 
 def spoken(bodies: tuple[tuple[str, list[Any]], ...]) -> Iterator[bytes]:
@@ -47,7 +46,7 @@ ANSWERS = (
         )
     ),
     *(ask(name) for name in ("silent", "twice", "nothing", "fails", "recovers")),
-    ask("hints", {"hints": [["Link", "</a>"]]}),
+    ask("hints", {"hints": [["link", "</a>"]]}),
     ask("large", {"size": 1_000_000}),
     ask("large", {"size": 1_000_000, "pieces": 7, "length": False}),
     ask("fails_on_close", {"body": ["hello"]}),
@@ -108,25 +107,22 @@ def settings_of_cases() -> list[dict[str, int]]:
     return list(found.values())
 
 
+@pytest.mark.wsgi
 @pytest.mark.parametrize("settings", settings_of_cases(), ids=repr)
 def test_policy(worker: Family, model: Family, settings: dict[str, int]) -> None:
     requests = [case.request for case in CASES if case.settings == settings]
     assert not differences(worker.server(**settings), model.server(**settings), requests)
 
 
-def test_answers(worker: Family, model: Family, path: Path) -> None:
-    requests = [*ANSWERS, *files(path)]
-    assert not differences(worker.server(), model.server(), requests)
+def test_answers(worker: Family, model: Family) -> None:
+    assert not differences(worker.server(), model.server(), ANSWERS)
 
 
+@pytest.mark.wsgi
+def test_files(worker: Family, model: Family, path: Path) -> None:
+    assert not differences(worker.server(), model.server(), files(path))
+
+
+@pytest.mark.early
 def test_bodies(worker: Family, model: Family) -> None:
     assert not differences(worker.server(), model.server(), BODIES)
-
-
-@pytest.mark.parametrize("worker_class", AWAITING)
-def test_answers_of_awaited_applications(worker_class: str, model: Family, path: Path) -> None:
-    """The other driver, which runs asynchronous WSGI, frames and words everything alike."""
-    requests = [*ANSWERS, *files(path)]
-    with ExitStack() as stack:
-        server = stack.enter_context(Family(worker_class, stack).fresh("apps:awaited"))
-        assert not differences(server, model.server(), requests)
