@@ -8,10 +8,13 @@ class. For a request that is overdue it
 1. speaks in the application's place (`Job.overrule`): a 504 where nothing was sent, else
    the connection is cut; what the application writes later raises;
 2. logs the request and the stack of *its* thread, greenlet or task;
-3. has the worker interrupt it: greenlets and tasks are cancelled. A thread can't be, so
-   the worker asks to be replaced, and serves on until its successor is ready.
+3. has the worker interrupt it: greenlets and tasks are cancelled. A thread can't be, nor
+   a greenlet or task that does not let go; then the worker asks to be replaced, and serves
+   on until its successor is ready.
 
-A stopping worker in which only such requests are left does not wait for them.
+A request that holds up the hub or the loop of its worker holds up the others there. They
+have their own deadlines, and the log says that it was not their fault. A stopping worker
+in which only overdue requests are left does not wait for them.
 
 The thread is started with what this module found when it was imported: that is before
 gevent or eventlet patch anything, so it is a real thread under them, too.
@@ -25,7 +28,7 @@ from _thread import start_new_thread
 from fnmatch import fnmatchcase
 from os import _exit
 from time import monotonic_ns, sleep
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from canter import scoreboard as cells
 
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from canter.scoreboard import Row
 
 INTERVAL = 0.1  # seconds between two looks
+UNYIELDING = 1_000_000_000  # ns after which a request that was interrupted, and runs on, won't end
+HELD_UP = 1_000_000_000  # ns without a sign of life after which a hub or loop is held up
 
 
 class Interrupting(Protocol):
@@ -50,6 +55,9 @@ class Interrupting(Protocol):
 
     def interrupt(self, job: Job) -> bool:
         """Cancel the greenlet or task of a request; False where that can't be done."""
+
+    def waits(self, job: Job) -> bool:
+        """Whether the greenlet or task of a request waits, for something or for its turn."""
 
     def stack_of(self, job: Job) -> FrameType | list[FrameType] | None:
         """Where the request's thread, greenlet or task is now."""
@@ -74,34 +82,64 @@ def watch(worker: Interrupting) -> None:
 
 def _watch(worker: Interrupting) -> None:
     context = worker.context
+    interrupted: dict[Job, int] = {}  # and when
     while True:
         sleep(INTERVAL)
         for job in context.overdue():
             try:
-                _end(worker, job)
+                if _end(worker, job):
+                    interrupted[job] = monotonic_ns()
             except Exception:  # whatever it was, other requests have deadlines, too
                 worker.log.exception("the watchdog failed at %s", job.request.request_line)
+        if interrupted:
+            _insist(worker, interrupted)
         if not worker.alive and context.hopeless():
-            worker.log.warning("leaving without %d hung requests", len(context.jobs()))
-            context.idle_now()
-            _exit(0)
+            _leave(worker)
 
 
-def _end(worker: Interrupting, job: Job) -> None:
+def _end(worker: Interrupting, job: Job) -> bool:
+    """Answer and explain an overdue request. True: it was interrupted, and should end soon."""
     told = job.overrule()
     if told is None:
-        return
+        return False
+    held_up = monotonic_ns() - worker.row[cells.BEAT] > HELD_UP and worker.waits(job)
     worker.log.error(
-        "Request timeout: %s (%s); stack:\n%s",
+        "Request timeout: %s (%s%s); stack:\n%s",
         describe(job),
         "answered with 504" if told else "cut",
+        ", held up by another request of its worker" if held_up else "",
         format_stack(worker.stack_of(job)),
     )
     if worker.interrupt(job):
-        return
+        return True
+    _recycle(worker, "The hung request can't be interrupted")
+    return False
+
+
+def _insist(worker: Interrupting, interrupted: dict[Job, int]) -> None:
+    """Look after the requests that were interrupted: one that runs on has its worker replaced."""
+    running = worker.context.jobs()
+    for job, since in list(interrupted.items()):
+        if job not in running or job.started_at > since:  # it has ended
+            del interrupted[job]
+        elif monotonic_ns() - since > UNYIELDING:
+            _recycle(worker, "The hung request was interrupted but runs on")
+
+
+def _recycle(worker: Interrupting, why: str) -> None:
     if worker.row[cells.RECYCLE] == 0:
         worker.row[cells.RECYCLE] = cells.RECYCLE_DEADLINE
-        worker.log.warning("The hung request can't be interrupted: this worker asks to be replaced")
+        worker.log.warning("%s: this worker asks to be replaced", why)
+
+
+def _leave(worker: Interrupting) -> NoReturn:
+    """End a worker in which nothing but hung requests is left, and what they hold up."""
+    hung = len(worker.context.jobs())
+    others = max(0, worker.row[cells.CONNECTIONS] - hung)
+    cut = f"; other connections that are cut with them: {others}" if others else ""
+    worker.log.warning("leaving without %d hung requests%s", hung, cut)
+    worker.context.idle_now()
+    _exit(0)
 
 
 def describe(job: Job) -> str:

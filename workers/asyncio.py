@@ -26,6 +26,7 @@ from canter.workers.base import Worker
 from canter.workers.gthread import serve_on_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
     from canter.async_exchange import Driver
@@ -112,6 +113,7 @@ class AsyncioWorker(Worker):
         # The loop does not turn, and a task may catch whatever is raised in it.
         self.alive = False
         self.aborted = True
+        self.last_words()
         self.call_hook(self.cfg.worker_abort)
         self.context.idle_now()
         os._exit(1)
@@ -123,5 +125,27 @@ class AsyncioWorker(Worker):
         self.loop.call_soon_threadsafe(task.cancel)
         return True
 
+    def waits(self, job: Job) -> bool:
+        return isinstance(job, AsyncExchange) and asyncio.current_task(self.loop) is not job.runner
+
     def stack_of(self, job: Job) -> FrameType | list[FrameType] | None:
-        return job.frames() if isinstance(job, AsyncExchange) else super().stack_of(job)
+        if self.waits(job) and isinstance(job, AsyncExchange):
+            return job.frames()
+        return super().stack_of(job)
+
+    def asleep(self) -> Iterator[list[FrameType]]:
+        running = asyncio.current_task(self.loop)
+        for task in asyncio.all_tasks(self.loop):
+            if task is not running and (frames := frames_of(task.get_coro())):
+                yield frames
+
+
+def frames_of(awaited: Any) -> list[FrameType]:
+    """A frame for each coroutine that waits for the next."""
+    if isinstance(awaited, AsyncExchange):
+        return awaited.frames()
+    frames = []
+    while (frame := getattr(awaited, "cr_frame", None)) is not None:
+        frames.append(frame)
+        awaited = awaited.cr_await
+    return frames

@@ -27,6 +27,7 @@ import random
 import signal
 import sys
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from canter import deadlines
@@ -44,7 +45,7 @@ from canter.stream import Terms, Waiter
 if TYPE_CHECKING:
     import logging
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
 
     from canter.config import Config
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from canter.scoreboard import Scoreboard
     from canter.stream import Stream
 
+SHOWN = 50  # greenlets or tasks whose stacks an aborted worker writes
 ORPHAN_GRACE = 1.0  # seconds a worker goes on when its master was killed
 HEARD = (  # signals with a handler of the worker's
     signal.SIGTERM,
@@ -150,9 +152,17 @@ class Worker:
         """
         return False
 
+    def waits(self, job: Job) -> bool:
+        """Whether a request's greenlet or task is not the one that runs; threads all run."""
+        return False
+
     def stack_of(self, job: Job) -> FrameType | list[FrameType] | None:
         """Where the request's thread, greenlet or task is now."""
         return deadlines.thread_stack(job)
+
+    def asleep(self) -> Iterable[FrameType | list[FrameType]]:
+        """Where the greenlets or tasks are that wait: no thread's stack shows them."""
+        return ()
 
     @property
     def pulse(self) -> float:
@@ -354,9 +364,18 @@ class Worker:
     def handle_abort(self, number: int, frame: FrameType | None) -> None:
         self.alive = False
         self.aborted = True
+        self.last_words()
         self.call_hook(self.cfg.worker_abort)
         self.leaving = True
         sys.exit(1)
+
+    def last_words(self) -> None:
+        """Log what a dump of the threads does not show. The master leaves little time for it."""
+        try:
+            for stack in islice(self.asleep(), SHOWN):
+                self.log.error("It was waiting in this worker:\n%s", deadlines.format_stack(stack))
+        except Exception:
+            self.log.exception("the stacks of what waits cannot be shown")
 
     def stop(self, grace: float | None = None) -> None:
         """Accept no more, finish what runs, then let `accept` end. `grace` in seconds."""

@@ -17,12 +17,13 @@ say how theirs watches a descriptor, keeps time, and makes a greenlet.
 
 from __future__ import annotations
 
+import gc
 import os
 from abc import abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from greenlet import GreenletExit, getcurrent
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from canter import deadlines
 from canter.workers.base import Worker
@@ -188,6 +189,17 @@ class GreenletWorker(Worker):
         runner: Any = job.runner
         frame: FrameType | None = runner.gr_frame
         return frame if frame is not None else deadlines.thread_stack(job)
+
+    def waits(self, job: Job) -> bool:
+        runner: Any = job.runner
+        return runner is not None and runner.gr_frame is not None
+
+    def asleep(self) -> Iterator[FrameType]:
+        own = {*self.idle, self.main}
+        for each in gc.get_objects():
+            if isinstance(each, greenlet) and each.gr_frame is not None:
+                if each not in own and each.parent is not self.main:  # that is the hub
+                    yield each.gr_frame
 
     def interrupt(self, job: Job) -> bool:
         """End the request's greenlet, if it waits. One that does not let go of the hub can't be ended."""

@@ -1,5 +1,6 @@
 """Applications of the tests in this folder."""
 
+import asyncio
 import os
 import threading
 import time
@@ -17,9 +18,7 @@ def hanging(environ, start_response):
     if path == "/sleep":
         time.sleep(seconds)
     elif path == "/spin":
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            pass
+        spin(seconds)
     elif path == "/lock":
         LOCK.acquire()
         LOCK.acquire(timeout=seconds)
@@ -32,3 +31,35 @@ def late(start_response, seconds):
     yield b"first"
     time.sleep(seconds)
     yield b"second"
+
+
+def spin(seconds):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+async def hanging_task(scope, receive, send):
+    """The same as an ASGI application."""
+    assert scope["type"] == "http"
+    seconds = float(parse_qs(scope["query_string"].decode()).get("s", ["60"])[0])
+    if scope["path"] == "/sleep":
+        await asyncio.sleep(seconds)
+    elif scope["path"] == "/spin":
+        spin(seconds)
+    elif scope["path"] == "/lock":
+        await asyncio.wait_for(asyncio.Event().wait(), seconds)
+    elif scope["path"] == "/deaf":
+        await deaf(seconds)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+
+
+async def deaf(seconds):
+    """Waits so long, and does not hear that it is cancelled."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            continue

@@ -11,8 +11,10 @@ import pytest
 from canter.deadlines import by_path
 from canter.testing import serve
 
-THREADED = ["sync", "gthread", "asyncio"]  # a thread can't be interrupted
+THREADED = ["sync", "gthread", "asyncio", "tornado"]  # of WSGI: a thread can't be interrupted
 GREENLETS = ["gevent", "eventlet"]
+TASKS = ["asyncio", "tornado"]  # of ASGI
+YIELDING = [(each, "hanging") for each in GREENLETS] + [(each, "hanging_task") for each in TASKS]
 
 
 def get(server, path):
@@ -43,24 +45,86 @@ def test_hung_request_gets_504_and_its_stack_is_logged(worker_class, path, here)
         server.wait_log("leaving without 1 hung requests")
 
 
-@pytest.mark.parametrize("worker_class", GREENLETS)
+@pytest.mark.parametrize(("worker_class", "app"), YIELDING)
 @pytest.mark.parametrize("path", ["/sleep", "/lock"])
-def test_a_greenlet_that_waits_is_ended_and_its_worker_serves_on(worker_class, path, here):
-    with serve("apps:hanging", worker_class, cwd=here, request_timeout=1) as server:
-        pid = get(server, "/").text
-        assert get(server, f"{path}?s=30").status_code == 504
+def test_one_that_waits_is_ended_and_its_worker_serves_on(worker_class, app, path, here):
+    with (
+        serve(f"apps:{app}", worker_class, cwd=here, request_timeout=1) as server,
+        socket.create_connection((server.host, server.port), 60) as hung,
+    ):
+        hung.sendall(b"GET %s?s=30 HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
+        pid = get(server, "/").text  # others of the same worker are untouched
+        assert hung.recv(65536).startswith(b"HTTP/1.1 504 ")
         server.wait_log(rf"Request timeout: GET {path}")
-        server.wait_log(r"apps\.py\", line \d+, in hanging")
+        server.wait_log(rf"apps\.py\", line \d+, in {app}")
         assert get(server, "/").text == pid
         assert "to be replaced" not in server.log
 
 
-@pytest.mark.parametrize("worker_class", GREENLETS)
-def test_a_greenlet_that_spins_has_its_worker_replaced(worker_class, here):
-    with serve("apps:hanging", worker_class, cwd=here, workers=2, request_timeout=1) as server:
-        assert get(server, "/spin?s=30").status_code == 504
-        server.wait_log(r"apps\.py\", line \d+, in hanging")
+@pytest.mark.parametrize(("worker_class", "app"), YIELDING)
+def test_one_that_spins_has_its_worker_replaced(worker_class, app, here):
+    """What it holds up meanwhile is cut, and logged as no fault of its own; another worker serves on."""
+    settings = {"workers": 2, "request_timeout": 1, "request_timeout_paths": [("/sleep", 4)]}
+    with (
+        serve(f"apps:{app}", worker_class, cwd=here, keepalive=60, **settings) as server,
+        socket.create_connection((server.host, server.port), 60) as kept,
+        connected_to(pid := pid_of(kept), server) as hung,
+    ):
+        kept.sendall(b"GET /sleep?s=60 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert ask(hung, b"/spin?s=60").startswith(b"HTTP/1.1 504 ")
+        server.wait_log(r"Request timeout: GET /spin\S* HTTP/1.1 after \S+ s from \S+ id - \(answered with 504\)")
+        server.wait_log(r"apps\.py\", line \d+, in spin")
         server.wait_log("to be replaced: request deadline")
+        assert get(server, "/").status_code == 200
+        assert kept.recv(65536).startswith(b"HTTP/1.1 504 ")
+        server.wait_log(r"Request timeout: GET /sleep.*held up by another request of its worker\)")
+        server.wait_log("leaving without 2 hung requests")
+        assert get(server, "/").text != pid
+
+
+def ask(client, path):
+    client.sendall(b"GET %s HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+    return client.recv(65536)
+
+
+def pid_of(client):
+    """Of the worker that has this connection."""
+    return ask(client, b"/").rpartition(b"\r\n")[2].decode()
+
+
+def connected_to(pid, server):
+    """A connection to one of the workers."""
+    while True:
+        client = socket.create_connection((server.host, server.port), 60)
+        if pid_of(client) == pid:
+            return client
+        client.close()
+
+
+@pytest.mark.parametrize("worker_class", TASKS)
+def test_a_task_that_does_not_hear_of_its_end_has_its_worker_replaced(worker_class, here):
+    with serve("apps:hanging_task", worker_class, cwd=here, request_timeout=1) as server:
+        assert get(server, "/deaf?s=60").status_code == 504
+        server.wait_log("interrupted but runs on: this worker asks to be replaced")
+        server.wait_log("to be replaced: request deadline")
+        assert get(server, "/").status_code == 200
+
+
+@pytest.mark.parametrize(("worker_class", "app"), YIELDING)
+def test_a_timeout_of_the_worker_shows_where_each_of_its_requests_is(worker_class, app, here):
+    with (
+        serve(f"apps:{app}", worker_class, cwd=here, timeout=2) as server,
+        socket.create_connection((server.host, server.port), 60) as waits,
+        socket.create_connection((server.host, server.port), 60) as spins,
+    ):
+        waits.sendall(b"GET /sleep?s=60 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert get(server, "/").status_code == 200  # it is answered after the other has begun to wait
+        spins.sendall(b"GET /spin?s=60 HTTP/1.1\r\nHost: a\r\n\r\n")
+        found = server.wait_log(r"WORKER TIMEOUT \(pid:\d+\): .*; in flight: (.*)")[1]
+        assert "GET /sleep" in found
+        assert "GET /spin" in found
+        server.wait_log(rf"It was waiting in this worker:\n(?:  .*\n)*  File \"\S+apps\.py\", line \d+, in {app}")
+        server.wait_log(r"File \"\S+apps\.py\", line \d+ in spin")  # as faulthandler writes it
         assert get(server, "/").status_code == 200
 
 
@@ -97,6 +161,19 @@ def test_a_path_may_have_its_own_limit(here):
         assert get(server, "/sleep?s=20").status_code == 504
         found = server.wait_log(r"after (\d+\.\d+) s")
         assert re.fullmatch(r"\d+\.\d+", found[1])
+
+
+def test_a_request_that_waited_in_the_accept_queue_gets_503(here):
+    """Its connection was not accepted while the only worker was busy."""
+    with (
+        serve("apps:hanging", "sync", cwd=here, queue_timeout=0.2) as server,
+        socket.create_connection((server.host, server.port), 60) as slow,
+    ):
+        slow.sendall(b"GET /sleep?s=2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        server_is_busy(server)
+        with socket.create_connection((server.host, server.port), 60) as waits:
+            assert ask(waits, b"/").startswith(b"HTTP/1.1 503 ")
+        assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_request_that_waited_too_long_gets_503(here):

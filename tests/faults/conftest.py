@@ -56,6 +56,12 @@ def workers(pid: int) -> set[int]:
     return {child for child in map(int, children.split()) if is_alive(child)}
 
 
+def told(result: Result) -> Result:
+    """The result, also said on the way: what a soak found is read with `make soak ARGS=-s`."""
+    print(f"{result.sent} sent, {result.answered} answered, errors {result.errors or 'none'}", flush=True)
+    return result
+
+
 class House:
     """A server and the load on it."""
 
@@ -79,7 +85,7 @@ class House:
         """Wait for the end of the load."""
         assert self._load is not None
         load, self._load = self._load, None
-        return finish(load)
+        return told(finish(load))
 
     def nothing_lost(self) -> None:
         result = self.result()
