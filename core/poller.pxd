@@ -49,6 +49,7 @@ cdef class Poller:
     cdef public bint peek                        # look without waiting first: others want the GIL
     cdef tuple asked_stop
     cdef int run                                 # connections accepted since a sibling went first
+    cdef bint crowded                            # not listening because there is no place for one more
     cdef bint gated                              # not listening because a sibling should
     cdef int64_t resume_at                       # accept again then; 0: not paused
     cdef int64_t pause_ns
@@ -99,7 +100,9 @@ cdef class Poller:
     cdef int64_t time_of(self, State state) noexcept
     cdef int64_t waits_since(self, Stream stream) noexcept
     cdef int64_t next_deadline(self) noexcept
+    cdef void *least(self) noexcept
     cdef bint can_evict(self) noexcept
+    cdef int64_t time_to_evict(self) noexcept
     cdef bint evict(self) except -1
     cdef void place(self, Stream stream, State state) noexcept
     cdef void touch(self, Stream stream) noexcept

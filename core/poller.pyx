@@ -109,6 +109,7 @@ cdef int64_t LINGER_NS = 2 * SECOND            # as Apache's lingering close
 cdef int64_t STOP_IDLE_NS = 2 * SECOND         # a stopping worker keeps idle connections no longer
 cdef int64_t GATE_NS = SECOND // 50             # a full worker looks again after this
 cdef int64_t YIELD_NS = SECOND // 1000          # a worker that is ahead of its siblings lets them accept
+cdef int64_t SETTLED_NS = SECOND               # a connection that has been silent so long may go for a new one
 cdef int64_t PAUSE_MIN_NS = SECOND // 10
 cdef int64_t PAUSE_MAX_NS = SECOND
 
@@ -417,7 +418,7 @@ cdef class Poller:
 
     cdef int resume(self) except -1:
         self.resume_at = 0
-        self.gated = False
+        self.gated = self.crowded = False
         if not self.listening and not self.stop_at:
             self.listen()
         return 0
@@ -440,7 +441,10 @@ cdef class Poller:
                 self.gated = True
                 return self.pause(GATE_NS)
             if self.count >= self.limit and not self.can_evict():
-                return 0 if self.emptying else self.pause(0)
+                if not self.emptying:
+                    self.pause(self.time_to_evict())
+                    self.crowded = True
+                return 0
             stream = Stream.__new__(Stream)
             size = sizeof(sockaddr_in6)
             stream.fd = canter_accept(site.fd, <sockaddr *>&stream.peer_raw, &size)
@@ -505,24 +509,42 @@ cdef class Poller:
             stream.queued_at -= canter_silent_ms(stream.fd) * 1_000_000
         return 0
 
-    cdef bint can_evict(self) noexcept:
-        """Is there a connection without a whole request?"""
+    cdef void *least(self) noexcept:
+        """The Stream that loses least when it is closed: idle, else without a whole request. NULL: none such.
+
+        Not one that came, or was answered, or sent something a moment ago: its request
+        may be on its way. Newcomers that cost such a one its place would lose it theirs.
+        """
+        cdef void *found
         cdef int state
         for state in (IDLE, HEAD, BODY):
-            if self.lists[state].after.owner != NULL:
-                return True
-        return False
+            found = self.lists[state].after.owner
+            if found != NULL and self.now - (<Stream>found).since >= SETTLED_NS:
+                return found
+        return NULL
+
+    cdef bint can_evict(self) noexcept:
+        return self.least() != NULL
+
+    cdef int64_t time_to_evict(self) noexcept:
+        """Nanoseconds until some connection may be closed for a newcomer; 0: none, as things are."""
+        cdef int64_t soonest = 0, left
+        cdef void *found
+        cdef int state
+        for state in (IDLE, HEAD, BODY):
+            found = self.lists[state].after.owner
+            if found != NULL:
+                left = max(1, (<Stream>found).since + SETTLED_NS - self.now)
+                soonest = min(left, soonest or left)
+        return soonest
 
     cdef bint evict(self) except -1:
-        """Close the connection that loses least: idle, else without a whole request. False: none such."""
-        cdef Node *node
-        cdef int state
-        for state in (IDLE, HEAD, BODY):
-            node = self.lists[state].after
-            if node.owner != NULL:
-                self.drop(<Stream>node.owner, False)
-                return True
-        return False
+        """Close the connection that loses least. False: none may be closed."""
+        cdef void *found = self.least()
+        if found == NULL:
+            return False
+        self.drop(<Stream>found, False)
+        return True
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -733,7 +755,7 @@ cdef class Poller:
         Py_DECREF(stream)
         if self.count == 0 and self.stop_at and not self.inside:
             self.wake()                             # that was the last
-        if not self.listening and not self.resume_at:
+        if not self.listening and (self.crowded or not self.resume_at):
             self.resume()
         return 0
 

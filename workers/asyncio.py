@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 TICK = 0.25  # seconds between two looks at the deadlines
 LAST_WORDS = 2.0  # seconds in which cancelled tasks may end, and a shutdown that came late
+RESERVE = 4  # the part of the graceful time-out, one in so many, that requests leave to the shutdown at most
 
 
 def new_loop(asked: str) -> asyncio.AbstractEventLoop:
@@ -52,6 +53,7 @@ class AsyncioWorker(Worker):
 
     serves = frozenset(Interface)
     driver: Driver
+    lifespan: Lifespan | None = None
 
     def setup(self) -> None:
         self.loop = new_loop(self.cfg.asyncio_loop)
@@ -80,7 +82,7 @@ class AsyncioWorker(Worker):
     def serve_on_loop(self) -> None:
         loop = self.loop
         if self.interface is Interface.ASGI:
-            self.driver = SocketDriver(self.context, loop, loop.stop, self.lifespan.state)
+            self.driver = SocketDriver(self.context, loop, loop.stop, self.lifespan.state if self.lifespan else None)
         else:
             self.driver = WsgiDriver(self.context, loop, loop.stop)
         loop.add_reader(self.poller.fileno(), self.driver.turn)
@@ -99,10 +101,18 @@ class AsyncioWorker(Worker):
         if tasks := self.driver.cancel_all():
             self.log.warning("%d requests are cut at the end of the graceful time-out", len(tasks))
             await asyncio.wait(tasks, timeout=LAST_WORDS)
-        await self.lifespan.stop(max(self.poller.left, LAST_WORDS))
+        if self.lifespan:
+            await self.lifespan.stop(max(self.poller.left, LAST_WORDS))
         await self.loop.shutdown_asyncgens()
 
     # -- signals and deadlines -----------------------------------------------------------------
+
+    def stop(self, grace: float | None = None) -> None:
+        """As in the base class; requests leave time to the application's shutdown before the master kills."""
+        if grace is None and self.lifespan and self.lifespan.lasts:
+            grace = self.cfg.graceful_timeout
+            grace -= min(LAST_WORDS, grace / RESERVE)
+        super().stop(grace)
 
     def handle_quit(self, number: int, frame: FrameType | None) -> None:
         # No SystemExit: it would surface in whichever task runs.

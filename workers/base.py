@@ -22,12 +22,14 @@ middle of anything.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
 import sys
 import time
 from itertools import islice
+from select import POLLIN, poll  # before gevent and eventlet replace it
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from canter import deadlines
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 
 SHOWN = 50  # greenlets or tasks whose stacks an aborted worker writes
 ORPHAN_GRACE = 1.0  # seconds a worker goes on when its master was killed
+ORPHAN_END = 1.8  # seconds after which it ends, whatever it does
 HEARD = (  # signals with a handler of the worker's
     signal.SIGTERM,
     signal.SIGINT,
@@ -63,6 +66,7 @@ HEARD = (  # signals with a handler of the worker's
     signal.SIGABRT,
     signal.SIGWINCH,
     signal.SIGHUP,
+    signal.SIGIO,
 )
 BEAT = 1.0  # seconds between two signs of life, at most
 FORGOTTEN = 10  # seconds after which a connection that nobody serves is a mistake of the class
@@ -331,6 +335,10 @@ class Worker:
         signal.signal(signal.SIGABRT, self.handle_abort)
         for number in (signal.SIGWINCH, signal.SIGHUP):  # the master's; SIG_IGN would be inherited
             signal.signal(number, self.handle_nothing)
+        if self.alive_fd is not None:
+            signal.signal(signal.SIGIO, self.handle_io)
+            fcntl.fcntl(self.alive_fd, fcntl.F_SETOWN, os.getpid())
+            fcntl.fcntl(self.alive_fd, fcntl.F_SETFL, fcntl.fcntl(self.alive_fd, fcntl.F_GETFL) | os.O_ASYNC)
         signal.set_wakeup_fd(self.poller.wake_write, warn_on_full_buffer=False)
         os.register_at_fork(after_in_child=self.leave_parent)
 
@@ -368,6 +376,16 @@ class Worker:
         self.call_hook(self.cfg.worker_abort)
         self.leaving = True
         sys.exit(1)
+
+    def handle_io(self, number: int, frame: FrameType | None) -> None:
+        """Something happened to the line to the master. Its end must end a worker that polls no more, too."""
+        if self.alive_fd is None:
+            return
+        line = poll()
+        line.register(self.alive_fd, POLLIN)
+        if line.poll(0):
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, ORPHAN_END)
 
     def last_words(self) -> None:
         """Log what a dump of the threads does not show. The master leaves little time for it."""

@@ -197,9 +197,10 @@ class GreenletWorker(Worker):
     def asleep(self) -> Iterator[FrameType]:
         own = {*self.idle, self.main}
         for each in gc.get_objects():
-            if isinstance(each, greenlet) and each.gr_frame is not None:
-                if each not in own and each.parent is not self.main:  # that is the hub
-                    yield each.gr_frame
+            if not isinstance(each, greenlet) or each in own or each.parent is self.main:  # that is the hub
+                continue
+            if each.gr_frame is not None:
+                yield each.gr_frame
 
     def interrupt(self, job: Job) -> bool:
         """End the request's greenlet, if it waits. One that does not let go of the hub can't be ended."""

@@ -43,6 +43,11 @@ class Lifespan:
             message = answer.get("message") or "it gave no reason"
             raise WorkerBootError(f"the application's startup failed: {message}")
 
+    @property
+    def lasts(self) -> bool:
+        """Whether the application has started and wants to be told of the end."""
+        return self._task is not None
+
     def _without(self) -> None:
         """The application ended at once: it knows no lifespan, or broke."""
         assert self._task is not None

@@ -201,6 +201,9 @@ class Family:
         else:
             self._log.critical("worker (%s) is ended: %s", child.name, child.reason)
         self.lives[child.age].view.aborted = True
+        if child.pid and is_stopped(child.pid):  # it could not say where it hangs
+            self._kill(self.table.condemn(child, time.monotonic_ns(), f"{child.reason}; it is stopped").child)
+            return
         if child.ready_at:
             self._signal(child, spawn.DUMP)
         self._signal(child, signal.SIGABRT)
@@ -390,6 +393,15 @@ class Family:
         ]
         more = f", and {len(requests) - SHOWN} more" if len(requests) > SHOWN else ""
         return f"; in flight: {', '.join(told)}{more}"
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process stands still, by SIGSTOP or a debugger; False where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in b"Tt"
+    except (OSError, IndexError):
+        return False
 
 
 def resident(pid: int) -> int:

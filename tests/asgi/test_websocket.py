@@ -200,3 +200,17 @@ def test_stop_closes_sockets() -> None:
         server.signal(signal.SIGTERM)
         assert closed(client)[0] == 1001
         assert server.wait() == 0
+
+
+def test_a_reload_tells_sockets_that_the_service_restarts() -> None:
+    with (
+        serve("sockets:app", "asyncio", cwd=APPS, graceful_timeout=60) as server,
+        opened(server, "/echo") as client,
+    ):
+        client.send("hello")
+        assert client.recv(timeout=30) == "hello"
+        server.signal(signal.SIGHUP)
+        assert closed(client)[0] == 1012
+        with opened(server, "/echo") as other:
+            other.send("hello")
+            assert other.recv(timeout=30) == "hello"

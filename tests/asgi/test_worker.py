@@ -74,6 +74,17 @@ def test_end_of_the_graceful_time_cancels(loop: str) -> None:
         server.wait_log("^cancelled")
 
 
+def test_a_slow_shutdown_has_its_time_though_a_request_used_up_its_own() -> None:
+    with running("ends_slowly", graceful_timeout=4) as server, connected(server.port) as client:
+        client.get("/wait")
+        server.wait_log("^waits")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+        assert "requests are cut at the end of the graceful time-out" in server.log
+        assert "shut down" in server.log
+        assert "is killed" not in server.log
+
+
 def test_quick_stop_does_not_wait() -> None:
     with running("works", graceful_timeout=3000) as server, connected(server.port) as client:
         client.get("/wait")

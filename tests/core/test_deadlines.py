@@ -72,7 +72,9 @@ def test_one_that_spins_has_its_worker_replaced(worker_class, app, here):
     ):
         kept.sendall(b"GET /sleep?s=60 HTTP/1.1\r\nHost: a\r\n\r\n")
         assert ask(hung, b"/spin?s=60").startswith(b"HTTP/1.1 504 ")
-        server.wait_log(r"Request timeout: GET /spin\S* HTTP/1.1 after \S+ s from \S+ id - \(answered with 504\)")
+        server.wait_log(
+            r"Request timeout: GET /spin\S* HTTP/1.1 after \S+ s from \S+ id - \(answered with 504\)"
+        )
         server.wait_log(r"apps\.py\", line \d+, in spin")
         server.wait_log("to be replaced: request deadline")
         assert get(server, "/").status_code == 200
@@ -123,7 +125,9 @@ def test_a_timeout_of_the_worker_shows_where_each_of_its_requests_is(worker_clas
         found = server.wait_log(r"WORKER TIMEOUT \(pid:\d+\): .*; in flight: (.*)")[1]
         assert "GET /sleep" in found
         assert "GET /spin" in found
-        server.wait_log(rf"It was waiting in this worker:\n(?:  .*\n)*  File \"\S+apps\.py\", line \d+, in {app}")
+        server.wait_log(
+            rf"It was waiting in this worker:\n(?:  .*\n)*  File \"\S+apps\.py\", line \d+, in {app}"
+        )
         server.wait_log(r"File \"\S+apps\.py\", line \d+ in spin")  # as faulthandler writes it
         assert get(server, "/").status_code == 200
 

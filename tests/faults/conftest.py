@@ -10,6 +10,7 @@ The short forms run with all other tests; `make soak` runs the long ones.
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -56,6 +57,17 @@ def workers(pid: int) -> set[int]:
     return {child for child in map(int, children.split()) if is_alive(child)}
 
 
+def request(path: str) -> bytes:
+    return b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % path.encode()
+
+
+def answer(client: socket.socket) -> bytes:
+    octets = b""
+    while received := client.recv(65536):
+        octets += received
+    return octets
+
+
 def told(result: Result) -> Result:
     """The result, also said on the way: what a soak found is read with `make soak ARGS=-s`."""
     print(f"{result.sent} sent, {result.answered} answered, errors {result.errors or 'none'}", flush=True)
@@ -71,12 +83,12 @@ class House:
         self.more = more  # more settings: the server reads them at every reload
         self._load: Popen[str] | None = None
 
-    def load(self, seconds: float, rate: float = 60) -> None:
+    def load(self, seconds: float, rate: float = 60, slow_share: float = 0.05) -> None:
         """Begin to load the server, for so many seconds."""
         slow = 50 if self.worker_class == "sync" else 1000  # two slots only: half of what they can do
         targets = (
             Target("/echo", method="POST", body=16384, check="echo", weight=0.10 / 0.85),
-            Target(f"/echo?ms={slow}", check="echo", weight=0.05 / 0.85),
+            Target(f"/echo?ms={slow}", check="echo", weight=slow_share / 0.85),
         )
         given = {"check": "echo", "targets": targets, "duration": seconds, "rate": rate, "fresh": 0.5}
         self._load = start(plan(f"{self.server.url}/echo", connections=16, **given))
@@ -101,6 +113,26 @@ class House:
         """Wait until the log has said it so often; counted, for one large pattern would be slow."""
         told = re.compile(pattern)
         until(lambda: len(told.findall(self.server.log)) >= count, f"{count} times {pattern}")
+
+    def said(self, pattern: str) -> int:
+        """How often the log has said it so far."""
+        return len(re.findall(pattern, self.server.log))
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection((self.server.host, self.server.port), timeout=60)
+
+    def ask(self, path: str = "/") -> bytes:
+        """The whole answer to a request on a connection of its own."""
+        with self.connect() as client:
+            client.sendall(request(path))
+            return answer(client)
+
+    def crowd(self, number: int, path: str) -> list[socket.socket]:
+        """Connections, with a request sent on each."""
+        clients = [self.connect() for _ in range(number)]
+        for client in clients:
+            client.sendall(request(path))
+        return clients
 
     def workers(self, number: int = 2) -> set[int]:
         """The workers, once there are so many."""

@@ -10,11 +10,18 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from shutil import which
 
 import pytest
 
-from .conftest import WSGI, Begin, House, is_alive, open_house, until, workers
+from canter.bench.load import run_load
+from canter.bench.result import Result
+
+from .conftest import WSGI, Begin, House, answer, is_alive, request, told, until, workers
 
 
 def reload(it: House, count: int = 1) -> None:
@@ -74,112 +81,210 @@ def test_what_an_operator_does_loses_nothing(house: Begin) -> None:
         assert "is to be replaced: max requests" in it.server.log
 
 
-def test_a_stop_finishes_what_is_in_flight(house: Begin) -> None:
-    with house() as it:
-        count = 2 if it.worker_class == "sync" else 16
-        clients = [connect(it) for _ in range(count)]
-        for client in clients:
-            client.sendall(b"GET /block?ms=1500 HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.5)  # most of them are in flight; those that are not are answered just the same
+BEGUN = """
+import os
+begun = os.open({path!r}, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+def pre_request(worker, request):
+    os.write(begun, b".")
+"""
+
+
+def test_a_stop_finishes_what_is_in_flight(house: Begin, tmp_path: Path) -> None:
+    """200 requests of 2 s, on threads, greenlets and tasks."""
+    begun = tmp_path / "begun"
+    with house(threads=100, config=BEGUN.format(path=str(begun))) as it:
+        count = 2 if it.worker_class == "sync" else 200
+        clients = it.crowd(count, "/echo?ms=2000")
+        until(lambda: begun.stat().st_size == count, "all are in flight")
         it.server.signal(signal.SIGTERM)
+        answers = [answer(client) for client in clients]
         for client in clients:
-            with client:
-                assert answer(client).startswith(b"HTTP/1.1 200 ")
+            client.close()
+        assert [each[:13] for each in answers] == [b"HTTP/1.1 200 "] * count
+        print(it.answers(it.server.pid, r"stopping .* requests in flight"))
         assert it.server.wait() == 0
-
-
-def connect(it: House) -> socket.socket:
-    return socket.create_connection((it.server.host, it.server.port), timeout=60)
-
-
-def answer(client: socket.socket) -> bytes:
-    octets = b""
-    while received := client.recv(65536):
-        octets += received
-    return octets
 
 
 def test_killed_workers_are_replaced_and_only_their_connections_suffer(house: Begin) -> None:
     with house() as it:
         it.load(seconds=6)
         for _ in range(3):
-            victim = min(it.workers())
-            os.kill(victim, signal.SIGKILL)
-            until(lambda victim=victim: victim not in workers(it.server.pid))
+            kill(it, min(it.workers()))
             it.workers()
-        result = it.result()
-        cut = sum(result.errors.values())
-        assert result.errors.keys() <= {"closed", "reset", "stale", "truncated"}, result.errors
-        assert cut <= 3 * 16, (result.errors, result.examples)  # what the victims held, at most
-        assert result.answered + cut == result.sent
+        killed_at_most(3 * 16, it.result())
+
+
+def kill(it: House, victim: int) -> None:
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: victim not in workers(it.server.pid))
+
+
+def killed_at_most(number: int, result: Result) -> None:
+    """Nothing is lost but what the victims held: so many connections at most."""
+    cut = sum(result.errors.values())
+    assert result.errors.keys() <= {"closed", "reset", "stale", "truncated"}, result.errors
+    assert cut <= number, (result.errors, result.examples)
+    assert result.answered + cut == result.sent
+
+
+@pytest.mark.parametrize("reuse_port", [False, True], ids=["one socket", "a socket each"])
+def test_the_accept_queue_outlives_all_workers(house: Begin, reuse_port: bool) -> None:
+    with house(reuse_port=reuse_port, timeout=0) as it:
+        victims = it.workers()
+        for victim in victims:
+            os.kill(victim, signal.SIGSTOP)
+            until(lambda victim=victim: set(states(victim)) == {"T"}, "it stands still")
+        clients = it.crowd(40, "/")  # nobody accepts them
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        for client in clients:
+            with client:
+                assert answer(client).startswith(b"HTTP/1.1 200 ")
+        assert not victims & it.workers()
+
+
+def states(pid: int) -> list[str]:
+    """Of each thread of a process."""
+    found = Path(f"/proc/{pid}/task").glob("*/stat")
+    return [each.read_text().rpartition(")")[2].split()[0] for each in found]
 
 
 def test_a_stopped_worker_is_replaced(house: Begin) -> None:
+    """And it says nothing of where it is: it cannot."""
     with house(timeout=2) as it:
         victim = min(it.workers())
         os.kill(victim, signal.SIGSTOP)
         it.says(rf"WORKER TIMEOUT \(pid:{victim}\): no sign of life for")
+        it.says(rf"worker \(pid:{victim}\) is killed: no sign of life for .*; it is stopped")
         until(lambda: victim not in workers(it.server.pid))
         it.workers()
+        assert it.said("Current thread|was waiting in this worker") == 0
 
 
-# -- whatever the worker class is ------------------------------------------------------
+def test_a_killed_master_leaves_nobody_and_a_free_port(house: Begin) -> None:
+    """Not even a worker whose application does not come back."""
+    with house() as it:
+        orphans = it.workers()
+        (client,) = it.crowd(1, "/block?ms=100000")
+        it.ask()
+        os.kill(it.server.pid, signal.SIGKILL)
+        until(lambda: not any(map(is_alive, orphans)), "the workers leave")
+        client.close()
+        socket.create_server((it.server.host, it.server.port)).close()
 
 
-@pytest.fixture
-def threads(tmp_path: Path) -> Begin:
-    return lambda app="", **settings: open_house("gthread", tmp_path, app, **settings)
+def test_a_busy_server_grows_and_loses_nothing(house: Begin) -> None:
+    with house(workers="1-2", worker_connections=16) as it:
+        grow(it, seconds=4)
+        it.workers(2)
 
 
-def test_a_full_disk_loses_no_request(threads: Begin) -> None:
-    with threads(accesslog="/dev/full") as it:
-        it.load(seconds=3)
+def grow(it: House, seconds: float) -> None:
+    """Give it more to do than its workers can."""
+    grown = it.said("scaling up: .* slots busy, requests waited")
+    url = f"{it.server.url}/echo?ms=200"
+    result = told(run_load(url, check="echo", connections=48, fresh=1.0, duration=seconds, timeout=60))
+    assert result.errors == {}, (result.errors, result.examples)
+    it.says("scaling up: .* slots busy, requests waited", grown + 1)
+
+
+def test_a_full_disk_loses_no_request(house: Begin) -> None:
+    with house(accesslog="/dev/full") as it:
+        it.load(seconds=2)
         it.nothing_lost()
 
 
-def test_a_closed_standard_error_loses_no_request(tmp_path: Path) -> None:
+def test_a_closed_standard_error_loses_no_request(worker_class: str, tmp_path: Path) -> None:
     launcher = (
         "import os, sys; os.close(2); os.close(0); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
     path = tmp_path / "socket"
-    command = [sys.executable, "-c", launcher, "-m", "canter", "-b", f"unix:{path}", WSGI]
-    with subprocess.Popen(command) as process:
+    options = ["-k", worker_class, "-b", f"unix:{path}"]
+    with subprocess.Popen([sys.executable, "-c", launcher, "-m", "canter", *options, WSGI]) as process:
         try:
             until(path.exists)
             for _ in range(20):
                 with socket.socket(socket.AF_UNIX) as client:
                     client.settimeout(60)
                     client.connect(str(path))
-                    client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    client.sendall(request("/"))
                     assert answer(client).endswith(b"\r\n\r\nHello, world!")
         finally:
             process.terminate()
         assert process.wait(60) == 0
 
 
-def test_few_descriptors_and_many_connections(threads: Begin) -> None:
+DAY = timedelta(days=1)
+
+
+@pytest.mark.skipif(which("faketime") is None, reason="faketime is not installed (Debian: faketime)")
+def test_a_clock_that_is_set_loses_nothing(house: Begin, tmp_path: Path) -> None:
+    """A day on, a day back: no request is lost, and no worker taken for dead."""
+    clock = tmp_path / "clock"
+    set_clock(clock, "+0")
+    with house(env=fake_clock(clock), timeout=3) as it:
+        before = it.workers()
+        it.load(seconds=4, slow_share=0)  # libfaketime breaks sleep()
+        for jump, days in (("+1d", 1), ("-1d", -1), ("+0", 0)):
+            set_clock(clock, jump)
+            until(lambda days=days: abs(date_of(it) - datetime.now(timezone.utc) - days * DAY) < DAY / 2)
+        it.nothing_lost()
+        assert it.workers() == before
+        assert it.said("WORKER TIMEOUT|did not run for") == 0
+
+
+def fake_clock(file: Path) -> dict[str, str]:
+    """The environment of a server whose wall clock goes as the file says."""
+    library = subprocess.check_output(["faketime", "-m", "-f", "+0", "printenv", "LD_PRELOAD"], text=True)
+    return {
+        "LD_PRELOAD": library.strip(),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_CACHE_DURATION": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def set_clock(file: Path, jump: str) -> None:
+    """Never half written."""
+    file.with_suffix(".new").write_text(jump)
+    file.with_suffix(".new").rename(file)
+
+
+def date_of(it: House) -> datetime:
+    """What the server takes for now."""
+    (found,) = re.findall(rb"\r\nDate: (.*)\r\n", it.ask())
+    return parsedate_to_datetime(found.decode())
+
+
+def test_few_descriptors_and_many_connections(house: Begin) -> None:
     """No spin, no exit, and all is well when the connections have gone."""
-    with threads(worker_connections=1000) as it:
-        for pid in it.workers():
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, (64, 64))
-        crowd = [connect(it) for _ in range(300)]
-        before, began = cpu(it), time.monotonic()
-        time.sleep(3)
-        share = (cpu(it) - before) / (time.monotonic() - began)
-        for client in crowd:
-            client.close()
-        assert share < 0.5, f"{share:.0%} of a core while nothing could be done"
+    with house(worker_connections=1000) as it:
+        assert share_of_a_core(it, crowd=300, seconds=2) < 0.5
         it.load(seconds=2)
         it.nothing_lost()
         assert len(it.workers()) == 2
 
 
-def cpu(it: House) -> float:
-    """Seconds of processor time that the workers have used."""
+def share_of_a_core(it: House, crowd: int, seconds: float) -> float:
+    """What the workers use while there are more connections than they have descriptors."""
+    for pid in it.workers():
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (64, 64))
+    clients = [it.connect() for _ in range(crowd)]
+    before, began = cpu(it.workers()), time.monotonic()
+    time.sleep(seconds)
+    share = (cpu(it.workers()) - before) / (time.monotonic() - began)
+    for client in clients:
+        client.close()
+    print(f"{share:.1%} of a core")
+    return share
+
+
+def cpu(pids: Iterable[int]) -> float:
+    """Seconds of processor time that processes, and the children they have buried, have used."""
     ticks = 0
-    for pid in workers(it.server.pid):
+    for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
+        ticks += sum(map(int, fields[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

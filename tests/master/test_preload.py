@@ -145,6 +145,14 @@ def test_threads_and_sockets_of_an_import_are_named(run, code: Path) -> None:
         assert re.findall(r"goodbye of (\d+)", server.log) == [str(pid)]
 
 
+def test_what_an_import_leaves_is_out_of_the_collectors_sight(run, code: Path) -> None:
+    """Its marks would be writes, and memory that is written is not shared any more."""
+    code.write_text("import gc\ndef app(worker): return str(gc.get_freeze_count())\n")
+    with run("changing:app", preload_app=True, pythonpath=str(code.parent)) as server:
+        ready(server, 1)
+        assert int(ask(server).text) > 1000
+
+
 def test_a_killed_master_leaves_no_loader(run) -> None:
     with run("fakes:loaded", preload_app=True) as server:
         (pid,) = ready(server, 1)

@@ -61,6 +61,18 @@ async def works(scope: Any, receive: Any, send: Any) -> None:
         await hello(send)
 
 
+async def ends_slowly(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] != "lifespan":
+        await works(scope, receive, send)
+        return
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await asyncio.sleep(1.3)
+    tell("shut down")
+    await send({"type": "lifespan.shutdown.complete"})
+
+
 def plain(environ: Any, start_response: Any) -> Any:
     body = f"{at_import.get('lost')} {environ['wsgi.multithread']} {threading.current_thread().name}".encode()
     at_import.set("left over")
