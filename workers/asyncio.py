@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from canter.async_exchange import AsyncExchange
 from canter.async_websocket import SocketDriver
@@ -82,7 +82,9 @@ class AsyncioWorker(Worker):
     def serve_on_loop(self) -> None:
         loop = self.loop
         if self.interface is Interface.ASGI:
-            self.driver = SocketDriver(self.context, loop, loop.stop, self.lifespan.state if self.lifespan else None)
+            self.driver = SocketDriver(
+                self.context, loop, loop.stop, self.lifespan.state if self.lifespan else None
+            )
         else:
             self.driver = WsgiDriver(self.context, loop, loop.stop)
         loop.add_reader(self.poller.fileno(), self.driver.turn)
