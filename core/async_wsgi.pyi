@@ -4,7 +4,8 @@ from typing import Any, final
 from canter.async_exchange import AsyncExchange, Driver
 
 @final
-class WsgiDriver(Driver): ...
+class WsgiDriver(Driver):
+    def tick(self) -> None: ...
 
 @final
 class AsyncWsgiExchange(AsyncExchange):

@@ -6,22 +6,41 @@ an async iterable (docs/async-wsgi.md). Everything else is as it is there. The i
 received before the application is called, so that reading it never waits: a body is
 held in memory, up to `--limit-request-body`. Each piece of the result is sent before
 the next is asked for; while the client does not take it, other requests run.
+
+An async iterable that waits for news is cancelled when its client has left: at once
+after a reset; after a FIN, which may be half a close, when it then says nothing for
+`SILENCE`. Only the exchanges that have seen either are looked at.
 """
 
 cimport cython
+from asyncio import CancelledError
+
 from cpython.bytes cimport PyBytes_CheckExact, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
 
 from canter.async_exchange cimport AsyncExchange, Driver, Piece
 from canter.exchange cimport as_octets, join
 from canter.gateway.wsgi cimport EMPTY, FileWrapper, file_part, whole_input
+from canter.io cimport canter_now
 from canter.http._response cimport interim
 from canter.poller cimport CUT
-from canter.stream cimport Stream
+from canter.stream cimport SECOND, Stream
+
+cdef int64_t SILENCE = 2 * SECOND                # long for a stream that has something to say to half a close
 
 
 @cython.final
 cdef class WsgiDriver(Driver):
     """For applications of asynchronous WSGI."""
+
+    def __init__(self, context, loop, ended):
+        super().__init__(context, loop, ended)
+        self.leaving = {}
+
+    def tick(self):
+        for exchange in list(self.leaving):
+            (<AsyncWsgiExchange>exchange).look_whether_silent()
+        Driver.tick(self)
 
     cdef AsyncExchange exchange_for(self, Stream stream):
         return AsyncWsgiExchange.__new__(AsyncWsgiExchange)
@@ -111,7 +130,9 @@ cdef class AsyncWsgiExchange(AsyncExchange):
 
     async def deliver_each(self, result):
         if hasattr(type(result), "__aiter__"):
+            self.begin_stream()
             async for data in result:
+                self.pieces += 1
                 self.deliver_piece(data)
                 await self.room()
                 if self.response.bodyless or self.response.overrun:
@@ -134,6 +155,56 @@ cdef class AsyncWsgiExchange(AsyncExchange):
         """Nothing more comes: the end of the body, or the head of an empty one."""
         self.must_have_begun()
         return self.emit(b"", False)
+
+    # -- a client that leaves --------------------------------------------------------------------
+
+    cdef int begin_stream(self) except -1:
+        """From here on the application may wait for news: have the poller tell when the client leaves."""
+        self.streaming = True
+        if self.stream.fin or self.stream.gone or self.stream.http.eof:
+            return self.leaves()
+        return self.driver.poller.watch_stream(self.stream)
+
+    cdef int stirred(self, unsigned what) except -1:
+        AsyncExchange.stirred(self, what)
+        if self.streaming and not self.left and (self.stream.fin or self.stream.gone):
+            return self.leaves()
+        return 0
+
+    cdef int leaves(self) except -1:
+        """The client has left, or finished sending."""
+        if self.stream.gone:
+            return self.abandon()
+        if self not in (<WsgiDriver>self.driver).leaving:
+            (<WsgiDriver>self.driver).leaving[self] = (canter_now(), self.pieces)
+        return 0
+
+    cdef int look_whether_silent(self) except -1:
+        """Has nothing been said since the client finished sending?"""
+        since, pieces = (<WsgiDriver>self.driver).leaving[self]
+        if self.pieces != pieces or self.stream.pending is not None:
+            (<WsgiDriver>self.driver).leaving[self] = (canter_now(), self.pieces)
+        elif canter_now() - <int64_t>since >= SILENCE:
+            return self.abandon()
+        return 0
+
+    cdef int abandon(self) except -1:
+        """Nobody listens: end the wait for the next piece."""
+        (<WsgiDriver>self.driver).leaving.pop(self, None)
+        if not self.abandoned:
+            self.abandoned = True
+            self.runner.cancel()
+        return 0
+
+    cdef int conclude(self, object error) except -1:
+        if self.abandoned and isinstance(error, CancelledError):
+            return CUT
+        return AsyncExchange.conclude(self, error)
+
+    cdef int leave(self, int then) except -1:
+        self.streaming = False
+        (<WsgiDriver>self.driver).leaving.pop(self, None)
+        return AsyncExchange.leave(self, then)
 
     cdef int incomplete(self) except -1:
         return CUT                               # `serve` completes the answer, or raises

@@ -3,10 +3,10 @@
     canter -k asyncio server_sent_events:app
     curl --no-buffer http://127.0.0.1:8000/
 
-The result is an async generator: each piece is sent before the next is asked for. A
-client that has left is noticed when something is sent to it, and the generator is then
-closed: what never has news should send a comment (a line that begins with a colon) now
-and then.
+The result is an async generator: each piece is sent before the next is asked for. When
+the client has left, the generator is cancelled where it waits, and closed. A client that
+vanished without a word (its cable was pulled) is noticed only when something is sent to
+it: what never has news should send a comment (a line that begins with a colon) now and then.
 """
 
 import asyncio

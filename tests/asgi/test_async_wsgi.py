@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from canter.testing import Server, serve
-from tests.asgi.dialogue import Answer, connected
+from tests.asgi.dialogue import Answer, Client, connected
 
 APPS = Path(__file__).with_name("apps")
 
@@ -85,6 +85,28 @@ def test_endless_answer_ends_with_its_client(server: Server) -> None:
         assert len(client.chunk()) == 65536
         client.reset()
     server.wait_log("^endless closed")
+
+
+@pytest.mark.parametrize("leave", [Client.reset, Client.finish_sending], ids=["reset", "fin"])
+def test_silent_answer_ends_with_its_client(leave: Callable[[Client], None]) -> None:
+    """Nothing is sent that could fail, and the wait for news ends all the same."""
+    with serve("wsgi_async:app", "asyncio", cwd=APPS) as server, connected(server.port) as client:
+        client.get("/silent")
+        client.head()
+        assert client.chunk() == b"first"
+        leave(client)
+        server.wait_log("^silent closed")
+        if leave is Client.finish_sending:
+            assert client.is_cut()
+        assert ask(server, "/hello").body == b"hello"
+        assert "Traceback" not in server.log
+
+
+def test_half_close_still_gets_the_answer(server: Server) -> None:
+    with connected(server.port) as client:
+        client.get("/events")
+        client.finish_sending()
+        assert client.answer().body == b"data: 0\n\ndata: 1\n\ndata: 2\n\n"
 
 
 def test_error_before_the_head_is_a_500(server: Server) -> None:

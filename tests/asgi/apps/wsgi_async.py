@@ -78,6 +78,20 @@ async def endless(environ: Environ, start_response: StartResponse) -> Any:
     return each()
 
 
+async def silent(environ: Environ, start_response: StartResponse) -> Any:
+    """Has one thing to say, then waits for news that never come."""
+
+    async def each() -> AsyncIterator[bytes]:
+        try:
+            yield b"first"
+            await asyncio.Event().wait()
+        finally:
+            tell("silent closed")
+
+    start_response("200 OK", PLAIN)
+    return each()
+
+
 async def raises(environ: Environ, start_response: StartResponse) -> Any:
     raise LookupError("before")
 
@@ -114,6 +128,6 @@ async def file(environ: Environ, start_response: StartResponse) -> Any:
 PATHS = {
     f"/{each.__name__}": each
     for each in (
-        hello, show, echo, pieces, events, endless, raises, raises_within, begins_again, writes, file,
+        hello, show, echo, pieces, events, endless, silent, raises, raises_within, begins_again, writes, file,
     )
 }  # fmt: skip
