@@ -311,9 +311,9 @@ class Arbiter:
         """Tell the workers to stop. The sockets are theirs alone now: the last to close one ends it."""
         board = self._family.board
         if not self._is_one_of_two:
+            if not quick:
+                sockets.stop_deferring(self._all_listeners())
             board.header[SERVER_STOPPING] = 1
-            for listener in self._all_listeners():
-                sockets.defer(listener, False)  # whoever connects now is in the queue that is emptied last
         self._close(self._all_listeners())
         how = "quickly" if quick else f"within {self.cfg.graceful_timeout:g} s"
         busy = sum(row[BUSY] for row in board.rows())

@@ -17,6 +17,7 @@ Nothing here knows of processes or settings; every failure is one line (`ListenE
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -32,6 +33,7 @@ from canter.master.children import shares
 
 RETRY_FOR: Final = 1.5  # seconds
 RETRY_EVERY: Final = 0.1
+HELD_BACK_FOR: Final = 1.5  # seconds: the kernel asks a silent client again after one
 
 
 class ListenError(CanterError):
@@ -141,6 +143,31 @@ def defer(listener: Listener, wanted: bool) -> None:
     if option is not None and not listener.path:
         for each in listener.sockets:
             each.setsockopt(socket.IPPROTO_TCP, option, int(wanted))
+
+
+def stop_deferring(listeners: Sequence[Listener]) -> None:
+    """Take over every connection that the kernel holds back: within a second, when their time is over.
+
+    Their clients are connected and may be about to send a request. Who connects
+    meanwhile is in the accept queue at once.
+    """
+    for listener in listeners:
+        defer(listener, False)
+    deadline = time.monotonic() + HELD_BACK_FOR
+    while held_back(listeners) and time.monotonic() < deadline:
+        time.sleep(RETRY_EVERY / 10)
+
+
+def held_back(listeners: Iterable[Listener]) -> int:
+    """How many connections the kernel holds back, or has not seen the client's last word of yet (SYN_RECV)."""
+    ends = {f":{each.getsockname()[1]:04X}" for one in listeners if not one.path for each in one.sockets}
+    count = 0
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError), open(table, encoding="ascii") as lines:
+            for line in lines:
+                _, local, _, state, _ = line.split(None, 4)
+                count += state == "03" and local[-5:] in ends
+    return count
 
 
 def for_seat(listeners: Iterable[Listener], seat: int, seats: int) -> list[socket.socket]:

@@ -31,6 +31,20 @@ def test_a_connection_that_was_idle_for_long_is_still_answered_after_term(worker
         assert server.wait() == 0
 
 
+@pytest.mark.parametrize("worker_class", ["sync", "gthread"])
+def test_a_client_that_was_connected_but_silent_is_still_answered_after_term(worker_class, here):
+    """The kernel held its connection back (TCP_DEFER_ACCEPT)."""
+    with (
+        serve("apps:hanging", worker_class, cwd=here) as server,
+        socket.create_connection((server.host, server.port), 60) as client,
+    ):
+        server.signal(signal.SIGTERM)
+        server.wait_log("stopping within")  # the master has closed its sockets
+        client.sendall(REQUEST)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert server.wait() == 0
+
+
 @pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent", "asyncio", "tornado"])
 def test_an_idle_worker_beats_within_a_short_timeout(worker_class, here):
     """No `WORKER TIMEOUT` of a worker that has nothing to do."""

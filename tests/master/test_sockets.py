@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from canter.master import sockets
-from canter.master.sockets import Listener, ListenError, Policy, adjust, for_seat, grow, open_all
+from canter.master.sockets import (
+    Listener,
+    ListenError,
+    Policy,
+    adjust,
+    for_seat,
+    grow,
+    held_back,
+    open_all,
+    stop_deferring,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -220,6 +230,13 @@ def test_a_connection_is_held_back_until_it_says_something(opened: list[Listener
         client.sendall(b"G")
         assert select.select([ours], [], [], 30)[0]
         ours.accept()[0].close()
+    with socket.create_connection(ours.getsockname()) as client:
+        assert held_back(opened) == 1
+        stop_deferring(opened)
+        assert held_back(opened) == 0
+        ours.accept()[0].close()
+    adjust(opened, Policy())
+    assert is_deferring(ours)
     adjust(opened, Policy(defer_accept=False))
     assert not is_deferring(ours)
     with socket.create_connection(ours.getsockname()):
