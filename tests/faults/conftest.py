@@ -44,7 +44,7 @@ def is_alive(pid: int) -> bool:
     """Whether a process runs (a zombie does not)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it may also go between open and read
         return False
 
 
@@ -52,7 +52,7 @@ def workers(pid: int) -> set[int]:
     """Pids of a master's living children."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return set()
     return {child for child in map(int, children.split()) if is_alive(child)}
 

@@ -25,6 +25,7 @@ from .test_faults import (
     kill,
     killed_at_most,
     more_and_fewer,
+    oldest,
     reload,
     share_of_a_core,
     upgrade,
@@ -92,7 +93,7 @@ def test_a_hundred_killed_workers(house: Begin) -> None:
         it.load(seconds=60)
         longest = 0.0
         for count in range(1, 101):
-            kill(it, min(it.workers()))
+            kill(it, oldest(it.workers()))
             began = time.monotonic()
             it.says(r"worker \d+ is ready", 2 + count)
             longest = max(longest, time.monotonic() - began)

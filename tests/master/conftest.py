@@ -45,7 +45,7 @@ def is_alive(pid: int) -> bool:
     """Whether a process runs (a zombie does not)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -53,7 +53,7 @@ def workers(server: Server) -> set[int]:
     """Pids of the master's living children."""
     try:
         children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return set()
     return {pid for pid in map(int, children.split()) if is_alive(pid)}
 
