@@ -207,7 +207,7 @@ class Config:
         WORKERS, integer(1), 1000,
         "connections a worker holds at most", ("--worker-connections",), brief=True,
         why="Gunicorn's; nginx has 512, Apache 256 to 400",
-        note="At the bound the connection that was idle longest is closed first.",
+        note="At the bound the connection that was idle longest, for a second at least, goes for a new one.",
     )
     asyncio_loop = Setting(
         WORKERS, kinds.choice("auto", "asyncio", "uvloop"), "auto",
