@@ -90,7 +90,7 @@ def pre_request(worker, request):
 
 
 def test_a_stop_finishes_what_is_in_flight(house: Begin, tmp_path: Path) -> None:
-    """200 requests of 2 s, on threads, greenlets and tasks; and what waits in the accept queue behind them."""
+    """200 requests of 2 s, on threads, greenlets and tasks, and what waits in the accept queue."""
     begun = tmp_path / "begun"
     with house(threads=100, config=BEGUN.format(path=str(begun))) as it:
         count = 2 if it.worker_class == "sync" else 200
