@@ -4,6 +4,7 @@
 #   make test     the tests           make test ARGS='tests/http -k chunk'
 #   make lint     style, types, doors make format  puts the style right
 #   make bench    measures the cost of a request      make bench ARGS='--rounds 5 hello'
+#   make comparison  every worker class and peer again, for docs/benchmarks.md (eleven minutes)
 #   make peers    installs the servers that it is held against (apart, in build/peers-venv)
 #   make fuzz     the parsers fuzzed, for a bounded time
 #   make soak     the long form of the tests under load and faults
@@ -22,7 +23,7 @@ ARGS   ?=
 PY  := $(abspath $(VENV))/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
 
-.PHONY: help serve test lint format bench peers fuzz soak build clean
+.PHONY: help serve test lint format bench comparison peers fuzz soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -44,6 +45,9 @@ format: $(VENV)/.has-lint
 
 bench: $(VENV)/.has-bench build
 	$(PY) -m canter.bench.cost $(ARGS)
+
+comparison: $(VENV)/.has-test build
+	$(PY) -m canter.bench.comparison $(ARGS)
 
 # One that cannot be built here is left out: the measurements say so in its row.
 peers:

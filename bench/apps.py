@@ -23,6 +23,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -176,6 +177,9 @@ _WSGI: dict[str, Callable[[dict[str, Any], StartResponse, Wanted], Iterable[byte
 
 # -- ASGI ------------------------------------------------------------------------------
 
+_BLOCKING = ThreadPoolExecutor(64)
+"""Where `asgi` calls what blocks: as many threads as servers with threads are given (none before that)."""
+
 
 async def asgi(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Every path of the table above, and an echo of WebSocket messages on any path."""
@@ -224,7 +228,7 @@ async def _answer(scope: dict[str, Any], receive: Receive, send: Send, wanted: W
         ident = dict(scope["headers"]).get(b"x-request-id", b"-").decode()
         body = echo_line(ident, size, digest, wanted.size) if path == "/echo" else str(size).encode()
     elif path == "/block":
-        await asyncio.get_running_loop().run_in_executor(None, time.sleep, wanted.seconds)
+        await asyncio.get_running_loop().run_in_executor(_BLOCKING, time.sleep, wanted.seconds)
     elif path == "/cpu":
         spin(wanted.loops)
     elif path == "/download":

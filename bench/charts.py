@@ -30,6 +30,8 @@ PALETTE = (
     "#4d7c0f",
 )
 
+_PALE = ' fill-opacity="0.6"'
+
 Point = tuple[float, float]
 
 
@@ -42,16 +44,22 @@ class Bar:
     colour: str
     low: float = 0.0
     high: float = 0.0
+    pale: bool = False
+    """Its colour is another one's, too."""
+    strong: bool = False
+    """Its label stands out."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line; `mark` is a point that stands out."""
+    """One line; `mark` is a point that stands out, a dashed line has a colour that another has, too."""
 
     label: str
     points: Sequence[Point]
     colour: str
     mark: Point | None = None
+    dashed: bool = False
+    strong: bool = False
 
 
 def number(value: float) -> str:
@@ -76,9 +84,10 @@ def _bar(bar: Bar, y: float, scale: float, unit: str) -> str:
     text = f"{number(bar.value)} {unit}".strip()
     title = f"<title>{escape(bar.label)}: {escape(text)}</title>"
     size = f'x="{_LABEL}" y="{y}" width="{length:.1f}" height="{_BAR}"'
+    kind = "label end strong" if bar.strong else "label end"
     parts = [
-        f'<text x="{_LABEL - 8}" y="{middle}" class="label end">{escape(bar.label)}</text>',
-        f'<rect {size} rx="2" fill="{bar.colour}">{title}</rect>',
+        f'<text x="{_LABEL - 8}" y="{middle}" class="{kind}">{escape(bar.label)}</text>',
+        f'<rect {size} rx="2" fill="{bar.colour}"{_PALE if bar.pale else ""}>{title}</rect>',
     ]
     end = length
     if bar.high > bar.low:
@@ -102,23 +111,37 @@ class Axis:
 
 
 def log_axis(title: str, values: Sequence[float]) -> Axis:
-    """Powers of ten (with 2 and 5 where there are few) around positive values."""
+    """Powers of ten (with 2 and 5 where there are few, round steps where there is none) around the values."""
     positive = [value for value in values if value > 0] or [1.0]
     low, high = min(positive), max(positive)
+    if high < low * 2:  # a nearly flat line is shown as one, and not as the noise on it
+        middle = math.sqrt(low * high)
+        low, high = middle / math.sqrt(2), middle * math.sqrt(2)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    last = max(last, first + 1)
     steps = (1, 2, 5) if last - first <= 3 else (1,)
     ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
     begin, end = math.log10(low) - 0.05, math.log10(high) + 0.05
-    shown = [(tick, number(tick)) for tick in ticks if begin <= math.log10(tick) <= end]
-    return Axis(title, lambda value: (math.log10(max(value, low)) - begin) / (end - begin), shown)
+    shown = [tick for tick in ticks if begin <= math.log10(tick) <= end]
+    if len(shown) < 3:
+        step = _round_step(high - low)
+        shown = [step * times for times in range(math.ceil(low / step), int(high / step) + 1)]
+    return Axis(
+        title,
+        lambda value: (math.log10(max(value, low)) - begin) / (end - begin),
+        [(tick, number(tick)) for tick in shown],
+    )
+
+
+def _round_step(length: float) -> float:
+    """A round number of which at most six fit into a length."""
+    step = 10.0 ** math.floor(math.log10(length))
+    return next(width for width in (step / 5, step / 2, step, step * 2) if length / width <= 6)
 
 
 def linear_axis(title: str, values: Sequence[float]) -> Axis:
     """Round numbers from 0 to the largest value."""
     high = max(values, default=0.0) or 1.0
-    step = 10.0 ** math.floor(math.log10(high))
-    step = next(width for width in (step / 5, step / 2, step, step * 2) if high / width <= 6)
+    step = _round_step(high)
     ticks = [(tick * step, number(tick * step)) for tick in range(int(high / step) + 1)]
     return Axis(title, lambda value: value / (high * 1.05), ticks)
 
@@ -158,7 +181,8 @@ def curves(lines: Sequence[Curve], across: Axis, upwards: Axis) -> str:
     for line in lines:
         path = "L".join(f"{x(at):.1f} {y(value):.1f}" for at, value in line.points)
         title = f"<title>{escape(line.label)}</title>"
-        parts.append(f'<path d="M{path}" class="curve" stroke="{line.colour}">{title}</path>')
+        kind = "curve dashed" if line.dashed else "curve"
+        parts.append(f'<path d="M{path}" class="{kind}" stroke="{line.colour}">{title}</path>')
         if line.mark is not None:
             parts.append(
                 f'<circle cx="{x(line.mark[0]):.1f}" cy="{y(line.mark[1]):.1f}" r="5" fill="{line.colour}">'
@@ -169,9 +193,15 @@ def curves(lines: Sequence[Curve], across: Axis, upwards: Axis) -> str:
 
 def _legend(lines: Sequence[Curve]) -> str:
     entries = "".join(
-        f'<span><i style="background:{line.colour}"></i>{escape(line.label)}</span>' for line in lines
+        f"<span{_class('strong', line.strong)}><i{_class('dashed', line.dashed)} "
+        f'style="border-color:{line.colour}"></i>{escape(line.label)}</span>'
+        for line in lines
     )
     return f'<p class="legend">{entries}</p>'
+
+
+def _class(name: str, wanted: bool) -> str:
+    return f' class="{name}"' if wanted else ""
 
 
 def _svg(height: float, body: str) -> str:

@@ -5,8 +5,8 @@
     canter-bench check http://127.0.0.1:8000/       something that already runs
     canter-bench show report.json --html page.html  a recorded report again
 
-Exit codes: 0 all went well, 1 something could not be measured (its row says why),
-2 the command line is wrong.
+Exit codes: 0 all went well, 1 something could not be measured or was answered wrong (its
+row says why), 2 the command line is wrong.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from canter.bench.scenarios import Scenario
 
 _QUICK = 50.0
 """Seconds that --quick may take, some of a minute left for what starts and stops."""
-_OVERHEAD = 2.0
-"""Seconds a visit takes beside its load."""
+_QUICK_VISITS = 8
+"""Servers that --quick has the time to visit twice."""
 _QUICK_SCENARIOS = ("fast", "block", "cpu", "polls")
 
 
@@ -67,7 +67,7 @@ def _show(report: Report, args: argparse.Namespace) -> int:
     if args.html:
         Path(args.html).write_text(page.render(report, advice), encoding="utf-8")
     show(Console(), report, advice)
-    return 1 if any(row.failed for row in report.rows) else 0
+    return 1 if any(row.failed or row.wrong for row in report.rows) else 0
 
 
 # -- compare -------------------------------------------------------------------------------
@@ -92,6 +92,7 @@ def _compare(args: argparse.Namespace) -> Report:
         port=args.port,
         probe=_targets(args)[0].path if args.app else "/",
         sweep=args.sweep,
+        within=_seconds(args.within) if args.within else 0.0,
         peers_python=args.peer_python,
     )
     if args.quick:
@@ -107,18 +108,13 @@ def _compare(args: argparse.Namespace) -> Report:
 
 
 def _hurry(comparison: Comparison, chosen: bool) -> None:
-    """Make it fit into a minute: fewer scenarios, rounds and seconds."""
+    """Make it fit into a minute: fewer scenarios and rounds, and as many seconds as there are then."""
     if not comparison.app and not chosen:
         named = {scenario.name: scenario for scenario in comparison.scenarios}
         comparison.scenarios = [named[name] for name in _QUICK_SCENARIOS]
     comparison.scenarios = [_smaller(scenario) for scenario in comparison.scenarios]
-    comparison.rounds, comparison.warmup = 1, 0.2
-    visits = comparison.steps()
-    if visits * (_OVERHEAD + 2 * 1.5) * 2 <= _QUICK:
-        comparison.rounds, visits = 2, visits * 2
-    waits = sum(scenario.wait for scenario in comparison.scenarios if scenario.rate)
-    left = (_QUICK - waits * len(comparison.contenders)) / visits - _OVERHEAD
-    comparison.seconds = min(max(left / comparison.rounds, 0.5), 3.0)
+    comparison.warmup, comparison.within = 0.2, _QUICK
+    comparison.rounds = 2 if comparison.steps() <= _QUICK_VISITS * comparison.rounds else 1
 
 
 def _smaller(scenario: Scenario) -> Scenario:
@@ -343,4 +339,5 @@ def _add_scenarios(parser: argparse.ArgumentParser) -> None:
     add("--poll-time", default="2s", metavar="TIME", help="length of a long poll")
     add("--rounds", type=int, default=3, metavar="N", help="rounds in which all take turns")
     add("--sweep", choices=tuple(LEVELS), default="", help="raise this step by step, to find the knee")
+    add("--within", default="", metavar="TIME", help="loads as long as fits into this time, 10m for example")
     add("--quick", action="store_true", help="a first answer within a minute")

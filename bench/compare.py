@@ -2,8 +2,10 @@
 
 A visit starts the server, lets one client have it (in the first round), warms it up, and
 loads it as fast as it can; from the second round on also at the rate that all contenders
-have to bear: half of what the one in the middle could do in the first round. Contenders
-take turns within each round, and another one begins each time.
+have to bear: half of what the one in the middle could do in the first round (where the
+rate is given, in every round). Contenders
+take turns within each round, and another one begins each time. One that failed most of
+its requests in its first visit is not visited again: that would tell nothing new.
 The server and the load have cores of their own where there are two. Nothing here is shown
 or judged, only recorded (`report`).
 """
@@ -16,13 +18,15 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
 from canter.bench import apps, load
-from canter.bench.contenders import Contender
+from canter.bench.budget import Budget, Visit
+from canter.bench.contenders import KEEP_ALIVE, Contender
 from canter.bench.peers import Environment
 from canter.bench.plan import Load
 from canter.bench.report import ContenderInfo, Figures, Level, Report, Row, ScenarioInfo
@@ -35,8 +39,11 @@ _STEADY = 0.5
 """Part of the middle contender's rate that all have to bear."""
 _PATIENCE = 5.0
 """Seconds after which a request counts as failed, beyond what it waits by itself."""
+_POLL_PATIENCE = 2.0
+"""The same where requests come at a rate of their own: nothing queues that is kept up with."""
 _ALONE = 0.5
 """Seconds of one client by itself, in the first round."""
+_CUT = "the time was too short for every round that was asked for"
 MIB = 1024 * 1024
 LEVELS = {"connections": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), "rate": ()}
 _RATE_STEPS = (0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1.0, 1.1)
@@ -53,6 +60,8 @@ class Event:
 
 
 Tell = Callable[[Event], None]
+Action = Callable[[Row, Scenario, Server, int], None]
+"""What a visit does with a server that runs, and the descriptor of its scoreboard."""
 
 
 @dataclass
@@ -71,12 +80,30 @@ class Comparison:
     port: int = 0
     probe: str = "/"
     sweep: str = ""
+    within: float = 0.0
+    """Seconds for all of it: loads become as long as fits (0: no limit, loads take `seconds`)."""
     peers_python: str = ""
     tell: Tell = lambda _event: None
 
     def steps(self) -> int:
-        visits = sum(len(_fitting(scenario, self.contenders)) for scenario in self.scenarios)
-        return visits * (self.rounds + bool(self.sweep))
+        return len(self.visits())
+
+    def visits(self) -> list[Visit]:
+        """All that are to be made, in their order."""
+        return [visit for scenario in self.scenarios for visit in self._visits(scenario)]
+
+    def _visits(self, scenario: Scenario) -> list[Visit]:
+        count = len(_fitting(scenario, self.contenders))
+        rounds = [self._visit_of(scenario, number) for number in range(self.rounds)]
+        if self.sweep:
+            rounds.append(Visit(len(LEVELS[self.sweep] or _RATE_STEPS) / 2))
+        return [visit for visit in rounds for _ in range(count)]
+
+    def _visit_of(self, scenario: Scenario, number: int) -> Visit:
+        """From the second round on there is a load at the common rate, too."""
+        if scenario.rate:
+            return Visit(1, beside=2 * scenario.wait + 0.5)
+        return Visit(2 if number or self.rate else 1, beside=0 if number else _ALONE)
 
 
 def _fitting(scenario: Scenario, contenders: list[Contender]) -> list[Contender]:
@@ -103,7 +130,9 @@ class Runner:
         python = comparison.peers_python
         self._theirs = Environment(python) if python else self._ours
         self._step = 0
-        self._steps = comparison.steps()
+        self._visits = comparison.visits()
+        self._seconds = comparison.seconds
+        self._budget = Budget(comparison.within)
 
     def run(self) -> Report:
         comparison, report = self.comparison, self.report
@@ -135,31 +164,47 @@ class Runner:
         self.report.rows += rows.values()
         info = ScenarioInfo(scenario.name, scenario.title, scenario.connections, scenario.rate, scenario.wait)
         self.report.scenarios.append(info)
+        if self.comparison.rate and not scenario.rate:
+            _agree(info, rows.values(), self.comparison.rate)
         for number in range(self.comparison.rounds):
+            if number and not self._budget.enough(self._visits[self._step :]):
+                self._skip((self.comparison.rounds - number) * len(contenders))
+                break
             start = number % max(len(contenders), 1)
-            for contender in contenders[start:] + contenders[:start]:
-                self._step += 1
-                row = rows[contender.name]
-                if not row.failed:
-                    self._guarded(row, contender, scenario, self._visit)
-            if not number and not scenario.rate:
+            self._round(scenario, rows, contenders[start:] + contenders[:start], self._visit)
+            if not number and not info.rate and self.comparison.rounds > 1:
                 rates = [row.rate for row in rows.values() if not row.failed]
-                info.rate = self.comparison.rate or (median(rates) * _STEADY if rates else 0.0)
-                for row in rows.values():
-                    row.steady_rate = info.rate
+                _agree(info, rows.values(), median(rates) * _STEADY if rates else 0.0)
         if self.comparison.sweep:
-            for contender in contenders:
-                self._step += 1
-                if not rows[contender.name].failed:
-                    self._guarded(rows[contender.name], contender, scenario, self._sweep)
+            self._round(scenario, rows, contenders, self._sweep)
+        if not scenario.rate and all(row.steady is None for row in rows.values()):
+            info.rate = 0.0  # no round was left for it
 
-    def _guarded(
-        self,
-        row: Row,
-        contender: Contender,
-        scenario: Scenario,
-        action: Callable[[Row, Scenario, Server, int], None],
+    def _round(
+        self, scenario: Scenario, rows: dict[str, Row], contenders: list[Contender], action: Action
     ) -> None:
+        """A visit to each in turn, with loads of one length."""
+        self._seconds = self._budget.seconds(self.comparison.seconds, self._visits[self._step :])
+        for contender in contenders:
+            row = rows[contender.name]
+            visit = self._visits[self._step]
+            self._step += 1
+            if row.failed or row.hopeless:
+                continue
+            if self._budget.over:
+                row.failure = "" if row.rounds else "left out: the time was over"
+                continue
+            began = time.monotonic()
+            self._guarded(row, contender, scenario, action)
+            self._budget.spent(visit, self._seconds, time.monotonic() - began)
+
+    def _skip(self, visits: int) -> None:
+        """Give up further rounds of a scenario, so that the others have their first."""
+        self._step += visits
+        if visits and _CUT not in self.report.notes:
+            self.report.notes.append(_CUT)
+
+    def _guarded(self, row: Row, contender: Contender, scenario: Scenario, action: Action) -> None:
         """Whatever goes wrong with one contender is its row's business; the others go on."""
         self._tell(row)
         try:
@@ -188,7 +233,7 @@ class Runner:
             threads=contender.threads,
             workers=contender.workers,
             connections=contender.connections,
-            keep=30,
+            keep=KEEP_ALIVE,
         )
         row.command = shlex.join([Path(words[0]).name, *words[1:]])
         board = open_board() if contender.ours else -1
@@ -224,8 +269,8 @@ class Runner:
     def _load(self, scenario: Scenario, server: Server, **changes: object) -> Load:
         values: dict[str, object] = {
             "connections": scenario.connections,
-            "duration": self.comparison.seconds,
-            "timeout": _PATIENCE + scenario.wait,
+            "duration": self._seconds,
+            "timeout": scenario.wait + (_POLL_PATIENCE if scenario.rate else _PATIENCE),
             "fresh": scenario.fresh,
             "dribblers": scenario.dribblers,
             "cpu": self._load_cpu,
@@ -278,7 +323,7 @@ class Runner:
 
     def _tell(self, row: Row, live: dict[str, float] | None = None) -> None:
         text = f"{row.scenario}: {row.contender}"
-        self.comparison.tell(Event(text, self._step, self._steps, live or {}))
+        self.comparison.tell(Event(text, self._step, len(self._visits), live or {}))
 
     # -- sweeps -----------------------------------------------------------------------------
 
@@ -292,9 +337,7 @@ class Runner:
                 )
             else:
                 what = self._load(scenario, server, connections=int(level))
-            result = self._send(
-                row, replace(what, duration=max(self.comparison.seconds / 2, 0.5), warmup=0.2)
-            )
+            result = self._send(row, replace(what, duration=max(self._seconds / 2, 0.3), warmup=0.2))
             p50, p99 = (1e3 * value for value in result.latency.percentiles((50, 99)))
             row.sweep.append(Level(level, result.rate, p50, p99, result.failed))
             if result.failed > result.answered:
@@ -304,6 +347,13 @@ class Runner:
         if self.comparison.sweep == "rate":
             return [round(step * row.rate, 1) for step in _RATE_STEPS]
         return list(LEVELS["connections"])
+
+
+def _agree(info: ScenarioInfo, rows: Iterable[Row], rate: float) -> None:
+    """The rate that all have to bear from now on."""
+    info.rate = rate
+    for row in rows:
+        row.steady_rate = rate
 
 
 def _merged(so_far: Result | None, result: Result) -> Result:

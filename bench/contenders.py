@@ -16,6 +16,8 @@ from canter.bench.plan import PlanError
 
 THREADS = 64
 CONNECTIONS = 10_000
+KEEP_ALIVE = 30
+"""Seconds for which a connection may be idle: longer than any is while it is loaded."""
 CLASSES: dict[str, tuple[str, ...]] = {
     "wsgi": ("sync", "gthread", "gevent", "eventlet", "asyncio", "tornado"),
     "asgi": ("asyncio",),
@@ -41,11 +43,20 @@ class Contender:
         return self.peer.package == "canter"
 
     def flags(self) -> str:
-        """The settings as one types them."""
-        parts = [f"-k {self.kind}", f"-w {self.workers}"]
-        if "{threads}" in self.peer.command:
-            parts.append(f"--threads {self.threads}")
-        return " ".join(parts)
+        """All settings as one types them, without the address and the application."""
+        words = self.peer.words(
+            bin="",
+            python="python",
+            port=0,
+            app="",
+            module="",
+            name="",
+            threads=self.threads,
+            workers=self.workers,
+            connections=self.connections,
+            keep=KEEP_ALIVE,
+        )
+        return shlex.join(words[1:-3])
 
 
 def classes(interface: str, cores: int, names: Iterable[str] = ()) -> list[Contender]:

@@ -6,40 +6,39 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from canter.bench import charts
 from canter.bench.advice import Advice
-from canter.bench.charts import Bar, Curve
+from canter.bench.pictures import of
 from canter.bench.report import Report, Row, ScenarioInfo
-from canter.bench.table import COLUMNS, cells, find_knee, heading, remarks
+from canter.bench.table import COLUMNS, cells, circumstances, remarks
 
-_PERCENTS = (*range(0, 90, 5), 90, 92, 94, 95, 96, 97, 98, 99, 99.3, 99.5, 99.7, 99.9, 99.95, 99.99)
-
-_STYLE = Path(__file__).with_name("page.css")
+STYLE = Path(__file__).with_name("page.css")
 
 
 def render(report: Report, advice: Sequence[Advice]) -> str:
     """The whole page."""
-    colours = {
-        each.name: charts.PALETTE[number % len(charts.PALETTE)]
-        for number, each in enumerate(report.contenders)
-    }
     name = report.app or "the built-in scenarios"
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f"<title>canter-bench: {escape(name)}</title><style>{_STYLE.read_text()}</style></head><body>",
+        f"<title>canter-bench: {escape(name)}</title><style>{STYLE.read_text()}</style></head><body>",
         f"<h1>Which worker class? {escape(name)}</h1>",
-        f'<p class="dim">canter-bench, {escape(str(report.machine.get("date", "")))}</p>',
+        f'<p class="dim">canter-bench, {escape(_date(report))}</p>',
         _notes(report.notes),
         *(_advice(each) for each in advice if each.choice or len(report.contenders) > 1),
-        *(_scenario(report, scenario, colours) for scenario in report.scenarios),
+        *(_scenario(report, scenario) for scenario in report.scenarios),
         _contenders(report),
         _machine(report),
         _METHOD,
         "</body></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
+
+
+def _date(report: Report) -> str:
+    """To the minute, in UTC."""
+    date, _, clock = str(report.machine.get("date", "")).partition("T")
+    return f"{date} {clock[:5]} UTC" if clock else date
 
 
 def _notes(notes: Sequence[str]) -> str:
@@ -67,73 +66,15 @@ def _advice(advice: Advice) -> str:
 # -- a scenario --------------------------------------------------------------------------------
 
 
-def _scenario(report: Report, scenario: ScenarioInfo, colours: dict[str, str]) -> str:
+def _scenario(report: Report, scenario: ScenarioInfo) -> str:
     rows = sorted(report.of(scenario.name), key=lambda row: (row.failed, -row.rate))
-    good = [row for row in rows if not row.failed]
-    pictures = [
-        _picture("Answers a second (more is better)", _bars(good, "rate", "/s", colours)),
-        _picture("Latency in ms (lower is better)", _latency(good, colours)),
-        _picture("CPU time of a request", _bars(good, "cpu_us", "us", colours, ascending=True)),
-        _picture("Memory of all processes", _bars(good, "memory_mib", "MiB", colours, ascending=True)),
-        _sweep(report, good, colours),
-    ]
+    shown = "".join(f"<div><h3>{escape(each.title)}</h3>{each.svg}</div>" for each in of(report, scenario))
     return (
         f"<h2>{escape(scenario.title)}</h2>"
-        f'<p class="dim">{escape(heading(scenario))}</p>'
-        f'<div class="pictures">{"".join(pictures)}</div>'
+        f'<p class="dim">{escape(circumstances(scenario))}</p>'
+        f'<div class="pictures">{shown}</div>'
         f"{_table(rows)}{_commands(rows)}"
     )
-
-
-def _picture(title: str, picture: str) -> str:
-    return f"<div><h3>{escape(title)}</h3>{picture}</div>" if picture else ""
-
-
-def _bars(
-    rows: Sequence[Row], name: str, unit: str, colours: dict[str, str], *, ascending: bool = False
-) -> str:
-    found = []
-    for row in rows:
-        value, spread = row.middle(name), row.spread(name)
-        if value is not None and spread is not None:
-            found.append(Bar(row.contender, value, colours[row.contender], *spread))
-    found.sort(key=lambda bar: bar.value, reverse=not ascending)
-    return charts.bars(found, unit) if found else ""
-
-
-def _latency(rows: Sequence[Row], colours: dict[str, str]) -> str:
-    lines = []
-    for row in rows:
-        histogram = row.latency
-        if histogram.count:
-            percents = [percent for percent in _PERCENTS if histogram.count * (1 - percent / 100) >= 0.5]
-            values = histogram.percentiles(percents)
-            points = [(percent, value * 1e3) for percent, value in zip(percents, values, strict=True)]
-            lines.append(Curve(row.contender, points, colours[row.contender]))
-    if not lines:
-        return ""
-    shown = [value for line in lines for _, value in line.points]
-    return charts.curves(lines, charts.percentile_axis(), charts.log_axis("ms", shown))
-
-
-def _sweep(report: Report, rows: Sequence[Row], colours: dict[str, str]) -> str:
-    swept = [row for row in rows if row.sweep]
-    if not swept:
-        return ""
-    lines = []
-    for row in swept:
-        points = [(level.level, level.rate) for level in row.sweep]
-        knee = find_knee(row, report.sweep)
-        mark = next((point for point in points if point[0] == knee), None)
-        lines.append(Curve(row.contender, points, colours[row.contender], mark))
-    levels = [at for line in lines for at, _ in line.points]
-    rates = [rate for line in lines for _, rate in line.points]
-    if report.sweep == "connections":
-        across = charts.log_axis("connections", levels)
-    else:
-        across = charts.linear_axis("arrivals a second", levels)
-    picture = charts.curves(lines, across, charts.linear_axis("answers a second", rates))
-    return _picture(f"More {report.sweep}: the knee is marked", picture)
 
 
 def _table(rows: Sequence[Row]) -> str:

@@ -123,7 +123,7 @@ _ALL = (
         "waitress",
         "wsgi",
         "{bin}/waitress-serve --listen=127.0.0.1:{port} --threads={threads} --connection-limit={connections} "
-        "{app}",
+        "--asyncore-use-poll {app}",
         "waitress",
     ),
     Peer("cheroot", "wsgi", "{bin}/cheroot --bind 127.0.0.1:{port} --threads {threads} {app}", "cheroot"),

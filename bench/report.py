@@ -114,11 +114,19 @@ class Row:
         return self.full.failed / self.full.sent
 
     @property
+    def hopeless(self) -> bool:
+        """Whether most of what it was sent at full speed failed."""
+        return bool(self.rounds) and self.error_share > 0.5
+
+    @property
+    def wrong(self) -> dict[str, int]:
+        """Errors that are not just too much load: no comparison makes a right answer wrong."""
+        return {kind: count for kind, count in self.errors.items() if kind not in ("timeout", "unsent")}
+
+    @property
     def overloaded(self) -> bool:
         """Whether the rate that all had to bear was too much for it."""
-        if self.steady is None:
-            return False
-        return self.steady.failed > 0 or self.steady.rate < 0.9 * self.steady_rate
+        return self.steady is not None and self.steady.rate < 0.9 * self.steady_rate
 
     @property
     def failed(self) -> bool:

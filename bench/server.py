@@ -25,8 +25,8 @@ _PROC = Path("/proc")
 _TICKS = os.sysconf("SC_CLK_TCK")
 START_LIMIT = 30.0
 """Seconds a server may take until it answers."""
-STOP_LIMIT = 10.0
-"""Seconds it may take to stop before it is killed."""
+STOP_LIMIT = 3.0
+"""Seconds it may take to stop before it is killed: nothing is measured of it any more."""
 
 _BOOT = re.compile(r"failed to boot: (.+)")
 _TELLING = re.compile(r"error\b|critical\b|canter: ", re.IGNORECASE)

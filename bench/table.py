@@ -137,7 +137,8 @@ def remarks(row: Row) -> list[str]:
     if row.overloaded and row.steady is not None:
         found.append(f"{row.steady_rate:,.0f}/s was too much for it, it served {row.steady.rate:,.0f}/s")
     if row.errors:
-        found.append("failed: " + ", ".join(f"{kind} {count:,}" for kind, count in row.errors.items()))
+        failed = "failed: " + ", ".join(f"{kind} {count:,}" for kind, count in row.errors.items())
+        found.append(f"{failed}; most did, so it was visited once" if row.hopeless else failed)
     return found
 
 
@@ -148,8 +149,12 @@ def milliseconds(seconds: float) -> str:
 
 def heading(scenario: ScenarioInfo) -> str:
     """The scenario and what its latencies were measured at."""
-    at = f"; latency at {scenario.rate:,.0f}/s" if scenario.rate else ""
-    return f"{scenario.title}, {scenario.connections:,} connections{at}"
+    return f"{scenario.title}, {circumstances(scenario)}"
+
+
+def circumstances(scenario: ScenarioInfo) -> str:
+    at = f"{scenario.rate:,.0f}/s" if scenario.rate else "full speed"
+    return f"{scenario.connections:,} connections; latency at {at}"
 
 
 def show(console: Console, report: Report, advice: list[Advice]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from canter.bench import compare as compare_module
 from canter.bench import scenarios
 from canter.bench.compare import Comparison, Event, Runner
 from canter.bench.contenders import Contender
@@ -82,6 +83,36 @@ def test_a_scenario_that_errs_is_told_in_one_line() -> None:
     wrong = scenarios.own((Target("/missing"),))["own"]
     report, _ = compare(good(), plans=[wrong])
     assert report.rows[0].failure == "every request failed: status-404 (GET /missing answered 404)"
+
+
+def test_one_that_fails_most_is_visited_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("canter.bench.compare._PATIENCE", 0.1)
+    late = Scenario("late", "slower than anyone waits", (Target("/"), Target("/wait?ms=2000", weight=9)), 4)
+    report, _ = compare(good(), plans=[late])
+    (found,) = report.rows
+    assert found.failed or (len(found.rounds) == 1 and found.hopeless)
+
+
+def test_there_is_an_end_to_the_time() -> None:
+    report, _ = compare(good(), good("later"), plans=[FAST], rounds=2, within=0.001)
+    assert [row.failure for row in report.rows] == ["left out: the time was over"] * 2
+    assert report.notes == [compare_module._CUT]
+
+
+def test_without_time_for_a_second_round_latency_is_that_of_full_speed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("canter.bench.budget.Budget.enough", lambda budget, left: False)
+    report, _ = compare(good(), plans=[FAST, WAIT], rounds=3, within=60.0)
+    assert [len(row.rounds) for row in report.rows] == [1, 1]
+    assert [each.rate for each in report.scenarios] == [0.0, WAIT.rate]
+
+
+def test_a_rate_that_is_given_is_sent_in_the_first_round() -> None:
+    report, _ = compare(good(), plans=[FAST], rounds=1, rate=50.0)
+    (found,) = report.rows
+    assert found.steady is not None
+    assert (found.steady_rate, report.scenarios[0].rate) == (50.0, 50.0)
 
 
 def test_a_port_in_use() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,8 @@ def test_classes_by_interface() -> None:
     assert [each.name for each in contenders.classes("asgi", 2)] == ["asyncio"]
     wsgi = {each.name: each for each in contenders.classes("wsgi", 2)}
     assert (wsgi["sync"].workers, wsgi["gthread"].workers) == (5, 2)
-    assert wsgi["gthread"].flags() == "-k gthread -w 2 --threads 64"
+    wanted = "-k gthread -w 2 --keep-alive 30 --threads 64 --worker-connections 10000"
+    assert wsgi["gthread"].flags() == wanted
     assert wsgi["asyncio"].peer.interface == "wsgi"
     twins = {each.name: each for each in contenders.twins(2)}
     assert twins["asyncio"].peer.interface == "asgi"
@@ -112,6 +114,7 @@ def test_variants(text: str, kind: str, workers: int, threads: int) -> None:
     assert (found.kind, found.workers, found.threads) == (kind, workers, threads)
     words = found.peer.words(bin="b", port=1, app="a:b")
     assert words[-3:] == ["-b", "127.0.0.1:1", "a:b"]
+    assert shlex.split(found.flags()) == shlex.split(text.partition(":")[2])
 
 
 def test_a_variant_keeps_its_braces() -> None:

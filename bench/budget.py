@@ -1,0 +1,65 @@
+"""How long each load may take so that a comparison ends in time. Pure but for a clock.
+
+What a visit costs beside its load (starting a server, stopping it, the time-outs of
+one that does not keep up) is learnt from the visits that were made; the time that is
+left is then shared out evenly over the loads that are left. Every load of a round has
+the same length, so that contenders are held against each other fairly.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+_OVERHEAD = 1.5
+"""Seconds beside its load that the first visit is thought to take."""
+_SHORTEST, _LONGEST = 0.3, 10.0
+"""Seconds of a load: below, a rate means little; above, more rounds would tell more."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One start of one server, as far as its time goes."""
+
+    loads: float
+    """Loads of the full length."""
+    beside: float = 0.0
+    """Seconds that are known to come on top, as the wait of a long poll."""
+
+
+class Budget:
+    """Seconds for everything; `limit` 0 has no end and changes nothing."""
+
+    def __init__(self, limit: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._end = clock() + limit
+        self._beside: list[float] = []
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can be begun."""
+        return self._limit > 0 and self._clock() + self._overhead + _SHORTEST > self._end
+
+    @property
+    def _overhead(self) -> float:
+        return sum(self._beside) / len(self._beside) if self._beside else _OVERHEAD
+
+    def seconds(self, usual: float, left: Sequence[Visit]) -> float:
+        """Of each load, where these visits are left to be made."""
+        if not self._limit or not left:
+            return usual
+        return min(max(self._share(left), _SHORTEST), _LONGEST)
+
+    def enough(self, left: Sequence[Visit]) -> bool:
+        """Whether all these visits can still be made, with loads that tell something."""
+        return not self._limit or self._share(left) >= _SHORTEST
+
+    def _share(self, left: Sequence[Visit]) -> float:
+        beside = sum(visit.beside + self._overhead for visit in left)
+        return (self._end - self._clock() - beside) / sum(visit.loads for visit in left)
+
+    def spent(self, visit: Visit, seconds: float, wall: float) -> None:
+        """A visit with loads of `seconds` took so long."""
+        self._beside.append(max(wall - visit.loads * seconds - visit.beside, 0.0))

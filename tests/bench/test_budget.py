@@ -1,0 +1,49 @@
+"""Time for a comparison, shared out by a clock that the test winds."""
+
+from __future__ import annotations
+
+from canter.bench.budget import Budget, Visit
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_without_a_limit_nothing_changes() -> None:
+    budget = Budget(0.0, Clock())
+    assert budget.seconds(3.0, [Visit(2)] * 1000) == 3.0
+    assert budget.enough([Visit(2)] * 1000)
+    assert not budget.over
+
+
+def test_loads_share_what_is_left_once_starting_and_stopping_are_paid() -> None:
+    clock = Clock()
+    budget = Budget(60.0, clock)
+    left = [Visit(1, beside=0.5)] * 6 + [Visit(2)] * 6
+    clock.now = 3.0
+    budget.spent(left[0], 1.5, 3.0)  # a second beside load and known wait
+    assert budget.seconds(9.0, left[1:]) == (57 - 11 * 1.0 - 5 * 0.5) / 17
+
+
+def test_loads_have_bounds() -> None:
+    clock = Clock()
+    budget = Budget(60.0, clock)
+    assert budget.seconds(3.0, [Visit(1)]) == 10.0
+    clock.now = 59.0
+    assert budget.seconds(3.0, [Visit(1)] * 9) == 0.3
+    assert budget.seconds(3.0, []) == 3.0
+    assert not budget.enough([Visit(1)] * 9)
+
+
+def test_nothing_begins_that_would_not_end_in_time() -> None:
+    clock = Clock()
+    budget = Budget(10.0, clock)
+    assert not budget.over
+    clock.now = 8.0
+    assert not budget.over
+    budget.spent(Visit(1), 1.0, 4.0)
+    assert budget.over
