@@ -16,6 +16,7 @@ def main() -> int:
             raise
         print(f"canter-bench: no package {error.name!r}: pip install 'canter[bench]'", file=sys.stderr)
         return 2
+    cli.end_on_signals()
     return cli.main()
 
 

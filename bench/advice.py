@@ -100,7 +100,7 @@ def _advise(report: Report, scenario: ScenarioInfo) -> Advice:
         command=f"canter {report.contender(row.contender).flags} {report.app or 'APP'}",
         reasons=[_describe(shape), _figures(row)],
         others=[*_against(row, sound), *_failures(ours)],
-        unless=[*_MINDS[shape.name](kind), *_machine(report)],
+        unless=[*_wavering(shape, row, sound), *_MINDS[shape.name](kind), *_machine(report)],
     )
 
 
@@ -221,6 +221,17 @@ def _failures(rows: list[Row]) -> list[str]:
             kinds = ", ".join(f"{kind} {count:,}" for kind, count in row.errors.items())
             texts.append(f"{row.contender} failed {row.error_share:.0%} of the requests ({kinds})")
     return texts
+
+
+def _wavering(shape: Shape, row: Row, rows: list[Row]) -> list[str]:
+    """Where speed decided: whose rounds differed so much that another choice is as good."""
+    if shape.name != "fast":
+        return []
+    others = [other for other in rows if other is not row and (other.spread("rate") or (0, 0))[1] >= row.rate]
+    if not others:
+        return []
+    names = ", ".join(other.contender for other in others)
+    return [f"more rounds say otherwise: in its best one {names} was as fast"]
 
 
 def _crowd_mind(kind: str) -> list[str]:

@@ -30,6 +30,8 @@ PALETTE = (
     "#4d7c0f",
 )
 
+_DECADES = 10_000
+"""What is less than this part of the largest value is drawn at the bottom of a logarithmic axis."""
 _PALE = ' fill-opacity="0.6"'
 
 Point = tuple[float, float]
@@ -114,6 +116,7 @@ def log_axis(title: str, values: Sequence[float]) -> Axis:
     """Powers of ten (with 2 and 5 where there are few, round steps where there is none) around the values."""
     positive = [value for value in values if value > 0] or [1.0]
     low, high = min(positive), max(positive)
+    low = max(low, high / _DECADES)
     if high < low * 2:  # a nearly flat line is shown as one, and not as the noise on it
         middle = math.sqrt(low * high)
         low, high = middle / math.sqrt(2), middle * math.sqrt(2)

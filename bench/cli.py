@@ -14,12 +14,14 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 
 from canter.bench import contenders, page, scenarios
 from canter.bench.advice import advise
@@ -53,6 +55,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     report.command = shlex.join(["canter-bench", *(sys.argv[1:] if argv is None else argv)])
     return _show(report, args)
+
+
+def end_on_signals() -> None:
+    """SIGTERM and SIGHUP end this program as Ctrl-C does: no server is left behind."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
 
 
 def _show(report: Report, args: argparse.Namespace) -> int:
@@ -92,6 +104,7 @@ def _compare(args: argparse.Namespace) -> Report:
         port=args.port,
         probe=_targets(args)[0].path if args.app else "/",
         sweep=args.sweep,
+        timeout=_seconds(args.timeout) if args.timeout else 0.0,
         within=_seconds(args.within) if args.within else 0.0,
         peers_python=args.peer_python,
     )
@@ -119,7 +132,7 @@ def _hurry(comparison: Comparison, chosen: bool) -> None:
 
 def _smaller(scenario: Scenario) -> Scenario:
     """Long polls that do not take long."""
-    if not scenario.rate:
+    if scenario.name != "polls":
         return scenario
     target = replace(scenario.targets[0], path="/wait?ms=500")
     return replace(
@@ -168,6 +181,10 @@ def _contenders(args: argparse.Namespace, interface: str, cores: int) -> list[Co
 
 def _targets(args: argparse.Namespace) -> tuple[Target, ...]:
     """The user's own requests."""
+    return tuple(replace(target, timed=args.pieces) for target in _untimed(args))
+
+
+def _untimed(args: argparse.Namespace) -> tuple[Target, ...]:
     if args.requests:
         return scenarios.read_toml(args.requests)
     if args.replay:
@@ -244,6 +261,7 @@ def _check(args: argparse.Namespace) -> Report:
     targets = _targets(args)
     load = plan(args.url, duration=args.duration, warmup=args.warmup, connections=args.connections or 64)
     load = replace(load, targets=targets, allow_remote=args.allow_remote, cpu=split_cores()[1])
+    load = replace(load, timeout=_seconds(args.timeout or "5s"))
     report = Report(args.url, machine(), seconds=args.duration, rounds=1)
     report.contenders = [ContenderInfo("server", "", "", 0, 0, ours=False)]
     report.scenarios = [ScenarioInfo("check", args.url, load.connections, args.rate)]
@@ -317,6 +335,7 @@ def _add_requests(parser: argparse.ArgumentParser) -> None:
     add("--method", default="GET")
     add("--body", default="", metavar="TEXT")
     add("-H", "--header", action="append", default=[], metavar="'NAME: VALUE'")
+    add("--pieces", action="store_true", help="tell when the first octet and each piece of an answer comes")
     add("--requests", default="", metavar="FILE", help="[[request]] tables (TOML) with weights")
     add("--replay", default="", metavar="FILE", help="an access log: its GET requests, as often as in it")
 
@@ -329,6 +348,7 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
     )
     add("-d", "--duration", type=float, default=3.0, metavar="S", help="seconds of each load")
     add("-w", "--warmup", type=float, default=0.5, metavar="S", help="seconds before that")
+    add("--timeout", default="", metavar="TIME", help="a request failed that takes longer (5s)")
 
 
 def _add_scenarios(parser: argparse.ArgumentParser) -> None:

@@ -80,6 +80,8 @@ class Comparison:
     port: int = 0
     probe: str = "/"
     sweep: str = ""
+    timeout: float = 0.0
+    """Seconds after which a request counts as failed (0: a few more than it waits by itself)."""
     within: float = 0.0
     """Seconds for all of it: loads become as long as fits (0: no limit, loads take `seconds`)."""
     peers_python: str = ""
@@ -270,7 +272,7 @@ class Runner:
         values: dict[str, object] = {
             "connections": scenario.connections,
             "duration": self._seconds,
-            "timeout": scenario.wait + (_POLL_PATIENCE if scenario.rate else _PATIENCE),
+            "timeout": self.comparison.timeout or _patience(scenario),
             "fresh": scenario.fresh,
             "dribblers": scenario.dribblers,
             "cpu": self._load_cpu,
@@ -345,8 +347,13 @@ class Runner:
 
     def _levels(self, row: Row) -> list[float]:
         if self.comparison.sweep == "rate":
-            return [round(step * row.rate, 1) for step in _RATE_STEPS]
+            return [float(max(round(step * row.rate), 1)) for step in _RATE_STEPS]
         return list(LEVELS["connections"])
+
+
+def _patience(scenario: Scenario) -> float:
+    """Seconds after which a request of it counts as failed."""
+    return scenario.wait + (_POLL_PATIENCE if scenario.rate else _PATIENCE)
 
 
 def _agree(info: ScenarioInfo, rows: Iterable[Row], rate: float) -> None:

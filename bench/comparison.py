@@ -57,7 +57,7 @@ def command(within: str, rounds: int, python: str, folder: Path) -> list[str]:
     else:
         print(f"there is no {python}: no peers are compared (make peers)", file=sys.stderr)
     words += ["--rounds", f"{rounds}", "--within", within]
-    return [*words, "--json", f"{folder}/comparison.json", "--html", f"{folder}/comparison.html"]
+    return [*words, "--json", f"{folder}/comparison.json"]
 
 
 # -- what goes into the documentation ------------------------------------------------------------
@@ -67,6 +67,7 @@ def text(report: Report, advice: Sequence[Advice], folder: str) -> str:
     """The Markdown between the markers."""
     parts = [_circumstances(report)]
     if report.notes:
+        parts.append("**Before you believe the figures:**")
         parts.append("\n".join(f"- {note}" for note in report.notes))
     for scenario, found in zip(report.scenarios, advice, strict=True):
         parts += [
@@ -144,10 +145,12 @@ def poster(report: Report, scenario: ScenarioInfo) -> str:
 
 
 def write(report: Report, document: Path, folder: Path) -> None:
-    """The pictures and the document."""
+    """The pictures, the page and the document."""
     for scenario in report.scenarios:
         screenshot.png(poster(report, scenario), folder / f"{scenario.name}.png", _WIDTH)
-    made = text(report, advise(report), folder.name)
+    advice = advise(report)
+    (folder / "comparison.html").write_text(page.render(report, advice), encoding="utf-8")
+    made = text(report, advice, folder.name)
     document.write_text(put(document.read_text(encoding="utf-8"), made), encoding="utf-8")
 
 
@@ -177,4 +180,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    cli.end_on_signals()
     sys.exit(main())

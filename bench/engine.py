@@ -1,9 +1,10 @@
 """The generator's one loop: when requests leave, on which connection, and what became of them.
 
-A closed loop keeps every connection busy. An open loop arms a clock for the next
-arrival and takes an idle connection, opens one, or lets the request wait in the
-backlog: its latency counts from its intended time all the same. `Connection` reports
-back through `answered`, `failed`, `heard`, `stray` and `disconnected`.
+A closed loop keeps every connection busy, once its clients have begun one by one. An
+open loop arms a clock for the next arrival and takes an idle connection, opens one, or
+lets the request wait in the backlog: its latency counts from its intended time all the
+same. `Connection` reports back through `answered`, `failed`, `heard`, `stray` and
+`disconnected`.
 
 Kinds of error (every failed request is in exactly one):
 
@@ -43,6 +44,8 @@ from canter.bench.websocket import SocketConnection
 
 _PAUSE = 0.05
 """Seconds a closed loop waits after a failed connect: a dead server is not to be hammered."""
+_SPREAD = 0.8
+"""Part of the warm-up in which the clients of a closed loop begin."""
 _SWEEP = 0.25
 """Seconds between two looks for requests that timed out."""
 
@@ -101,8 +104,7 @@ class Generator:
         self._until = self._begin + load.duration
         cpu = time.process_time()
         if self._closed:
-            for _ in range(min(load.connections, load.requests or load.connections)):
-                self._next(self.clock())
+            self._begin_loops(min(load.connections, load.requests or load.connections))
         else:
             self._due = started
             ticker.arm(started)
@@ -122,6 +124,16 @@ class Generator:
         result.errors = dict(self._errors)
         _warn(load, result)
         return result
+
+    def _begin_loops(self, count: int) -> None:
+        """Clients begin one after the other while the server warms up.
+
+        Were they to begin all at once, long requests would end all at once, too, and the rate
+        would hang on how many such waves fall into the measured window.
+        """
+        for number in range(count):
+            after = number / count * self.load.warmup * _SPREAD
+            self._loop.call_later(after, lambda: self._next(self.clock()))
 
     def _result(self, cpu: float) -> Result:
         end = min(self._until, self._last) if self.load.requests else self._until

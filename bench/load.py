@@ -191,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-b", "--body", type=int, default=0, metavar="N", help="octets of a generated body")
     add("--content", default="", help="the body itself")
     add("--chunked", action="store_true", help="send the body in chunks")
+    add("--timed", action="store_true", help="record the time to the first octet and between pieces")
     add("--check", choices=CHECKS, default="status", help="what a right answer is")
     add("--status", type=int, default=200, help="the right status; 0: any below 400")
     add("--length", type=int, default=0, metavar="N", help="octets of a right body")
@@ -213,7 +214,7 @@ def _load_of(args: argparse.Namespace) -> Load:
     """The load that the command line describes."""
     settings = {each.name: getattr(args, each.name) for each in fields(Load) if hasattr(args, each.name)}
     headers = [header.partition(":") for header in args.header]
-    own = {name: getattr(args, name) for name in ("method", "body", "content", "chunked", "check")}
+    own = {name: getattr(args, name) for name in ("method", "body", "content", "chunked", "check", "timed")}
     own |= {"status": args.status, "length": args.length}
     own["headers"] = tuple((name.strip(), value.strip()) for name, _, value in headers)
     targets = []

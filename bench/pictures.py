@@ -11,12 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from canter.bench import charts
-from canter.bench.charts import PALETTE, Bar, Curve, Point
+from canter.bench.charts import PALETTE, Axis, Bar, Curve, Point
 from canter.bench.report import Report, Row, ScenarioInfo
 from canter.bench.result import Histogram, Result
 from canter.bench.table import find_knee
 
 _PERCENTS = (*range(0, 90, 5), 90, 92, 94, 95, 96, 97, 98, 99, 99.3, 99.5, 99.7, 99.9, 99.95, 99.99)
+
+
+_UPWARDS: dict[str, Callable[[Sequence[float]], Axis]] = {
+    "rate": lambda values: charts.linear_axis("answers a second", values),
+    "p99_ms": lambda values: charts.log_axis("ms", values),
+}
+"""The axis of a figure of a sweep."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,9 @@ def of(report: Report, scenario: ScenarioInfo) -> list[Picture]:
         Picture("first", "Time to the first octet", looks.percentiles(sound, _histogram("first"))),
         Picture("gap", "Time between the pieces", looks.percentiles(sound, _histogram("gap"))),
         Picture("cpu", "CPU time of a request", looks.bars(sound, "cpu_us", "us")),
-        Picture("memory", "Memory of all processes", looks.bars(rows, "memory_mib", "MiB")),
-        Picture("sweep", f"More {report.sweep}: the knee is marked", looks.sweep(sound)),
+        Picture("memory", "Memory of all processes", looks.bars(sound, "memory_mib", "MiB")),
+        Picture("sweep", f"More {report.sweep}: the knee is marked", looks.sweep(sound, "rate")),
+        Picture("sweep-latency", f"More {report.sweep}: p99", looks.sweep(sound, "p99_ms")),
     )
     return [each for each in found if each.svg]
 
@@ -99,12 +107,12 @@ class _Looks:
         shown = [value for line in lines for _, value in line.points]
         return charts.curves(lines, charts.percentile_axis(), charts.log_axis("ms", shown))
 
-    def sweep(self, rows: Sequence[Row]) -> str:
-        """Answers a second by level."""
+    def sweep(self, rows: Sequence[Row], figure: str) -> str:
+        """A figure by level."""
         lines, by = [], self._report.sweep
         for row in rows:
             if row.sweep:
-                points = [(level.level, level.rate) for level in row.sweep]
+                points = [(level.level, getattr(level, figure)) for level in row.sweep]
                 knee = find_knee(row, by)
                 lines.append(
                     self._curve(row, points, next((each for each in points if each[0] == knee), None))
@@ -112,7 +120,7 @@ class _Looks:
         if not lines:
             return ""
         levels = [at for line in lines for at, _ in line.points]
-        rates = [rate for line in lines for _, rate in line.points]
+        values = [value for line in lines for _, value in line.points]
         title = "connections" if by == "connections" else "arrivals a second"
         across = (charts.log_axis if by == "connections" else charts.linear_axis)(title, levels)
-        return charts.curves(lines, across, charts.linear_axis("answers a second", rates))
+        return charts.curves(lines, across, _UPWARDS[figure](values))

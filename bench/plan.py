@@ -57,6 +57,8 @@ class Target:
     status: int = 200
     """The status of a right answer; 0 accepts any below 400."""
     length: int = 0
+    timed: bool = False
+    """Record the time to the first octet and between the pieces (``events`` and ``length`` always do)."""
     weight: float = 1.0
     name: str = ""
 

@@ -81,9 +81,10 @@ def builtin(options: Options = Options()) -> dict[str, Scenario]:
         ),
         Scenario(
             "events",
-            "server-sent events, 10 a second for 2 s",
+            "200 streams of server-sent events, 10 a second for 2 s",
             (Target("/events?count=20&ms=100", check="events"),),
-            200,
+            connections=250,
+            rate=100.0,
             wait=2.0,
         ),
         Scenario(

@@ -41,7 +41,7 @@ class Shot:
         self.target = target
         self.bodyless = target.method == "HEAD"
         self.keep = target.check != "length" and target.check != "status"
-        self.timed = target.check == "events" or target.check == "length"
+        self.timed = target.timed or target.check == "events" or target.check == "length"
         self._ids = ids or target.check == "echo"
         self._content = target.content.encode()
         generated = not self._content and target.body

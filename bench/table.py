@@ -161,7 +161,8 @@ def show(console: Console, report: Report, advice: list[Advice]) -> None:
     """The whole report."""
     for scenario in report.scenarios:
         console.print(Text(heading(scenario), style="bold"))
-        console.print(_table(report, scenario, console.width))
+        if any(not row.failed for row in report.of(scenario.name)):
+            console.print(_table(report, scenario, console.width))
         for row in report.of(scenario.name):
             for text in remarks(row):
                 console.print(Text(f"{row.contender}: {text}", style="red"))

@@ -3,6 +3,9 @@
 canter --chdir examples flask_app:app
 """
 
+import time
+from math import isqrt
+
 from flask import Flask, jsonify, redirect, render_template_string, request, session, url_for
 
 app = Flask(__name__)
@@ -38,6 +41,21 @@ def rename():
 def count(last):
     """Sent piece by piece: the length is not known before the last."""
     return app.response_class((f"{number}\n" for number in range(1, last + 1)), mimetype="text/plain")
+
+
+@app.get("/wait/<int:ms>")
+def wait(ms):
+    """A call to another service, as a server sees it: time passes, and nothing is computed."""
+    time.sleep(ms / 1000)
+    return {"waited": ms}
+
+
+@app.get("/primes/<int:limit>")
+def primes(limit):
+    """Computing, and nothing else."""
+    numbers = range(2, limit)
+    found = [number for number in numbers if all(number % by for by in range(2, isqrt(number) + 1))]
+    return {"primes": len(found)}
 
 
 @app.get("/about")

@@ -117,6 +117,13 @@ def test_what_would_change_its_mind() -> None:
     assert found.unless[-1].startswith("measured on 3 of 4 cores")
 
 
+def test_a_choice_by_speed_admits_how_much_the_rounds_differ() -> None:
+    near = report(FAST, row("fast", "gevent", 52_000, 0.2), row("fast", "gthread", 50_000, 0.2))
+    far = report(FAST, row("fast", "gevent", 70_000, 0.2), row("fast", "gthread", 50_000, 0.2))
+    assert advice(near).unless[0] == "more rounds say otherwise: in its best one gthread was as fast"
+    assert "rounds" not in " ".join(advice(far).unless)
+
+
 def test_figures_may_be_missing() -> None:
     """A system without /proc tells neither CPU time nor memory."""
     made = blocking()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 import pytest
 
 from canter.bench import Load, Target, run_load
+from canter.bench.background import Dribbler
 from canter.bench.load import LoadFailed
 from canter.bench.plan import PlanError, parse_url
 from tests.bench import stub
@@ -176,6 +179,29 @@ def test_idle_connections_and_dribblers_beside_the_load() -> None:
     assert not result.errors, result.examples
     assert result.idle_held == 10
     assert slow
+
+
+async def test_a_dribbler_ends_though_its_cancellation_was_swallowed() -> None:
+    """As `wait_for` may do before Python 3.12; it would dribble on, and nothing would ever end."""
+
+    class Swallows(Dribbler):
+        async def _once(self) -> None:
+            waiting.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    waiting = asyncio.Event()
+    load = Load("127.0.0.1", 9, (Target("/"),), dribblers=1)
+    dribbler = Swallows(asyncio.get_running_loop(), "127.0.0.1", load, 0)
+    await asyncio.wait_for(waiting.wait(), 30)
+    assert await asyncio.wait_for(dribbler.close(), 30) == 0
+
+
+def test_pieces_are_timed_where_that_is_asked_for() -> None:
+    with stub.serve(stub.Request.echo) as url:
+        plain = run_load(f"{url}/a", **SMALL)
+        timed = run_load(f"{url}/a", timed=True, **SMALL)
+    assert (plain.first.count, timed.first.count) == (0, 40)
 
 
 def test_events_and_stamps_are_timed() -> None:

@@ -107,7 +107,7 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     assert "&lt;script&gt;alert(1)" in text
     assert "a &lt;processor&gt;" in text
     assert not re.search(r"\b(src|href)=|url\(|@import", text)
-    assert text.count("<svg") == 5 + 4
+    assert text.count("<svg") == 6 + 4
     assert "canter -k gthread -b 127.0.0.1:8000" in text
     assert "600/s was too much for it" not in text
     assert "1,000/s was too much for it, it served 33/s" in text
@@ -157,4 +157,4 @@ def test_a_browser_shows_it(tmp_path: Path) -> None:
     done = subprocess.run(
         [*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=100, check=False
     )
-    assert 'data-seen="9,true,true,"' in done.stdout, done.stdout[-500:] + done.stderr[-2000:]
+    assert 'data-seen="10,true,true,"' in done.stdout, done.stdout[-500:] + done.stderr[-2000:]
