@@ -2,9 +2,14 @@
 
 Its handlers write to Tornado's own connections, so Tornado's HTTP server accepts, reads
 and answers; what the wire looks like is Tornado's doing, and so are its limits. Ours are
-the listeners, the process, its signals, the graceful stop, the sign of life, recycling
-and the counts of connections and requests. Any other application (WSGI, ASGI) is served
-as by `-k asyncio`.
+the listeners, the process, its signals, the graceful stop, the sign of life, recycling,
+the counts of connections and requests, and what is done about each request: the hooks,
+the access log, its deadline. Any other application (WSGI, ASGI) is served as by
+`-k asyncio`.
+
+A request is ours from its head (`Counted`) to the end of its answer (`log_request`, which
+Tornado calls once for each) or of its connection; `Parting` sees its answer go by. For
+hooks and log its head is parsed once more, by our parser, only where they are asked for.
 
 A poller without listeners stays for what every worker hears through it: the master's
 end, signals, and the time that a stop leaves.
@@ -13,14 +18,20 @@ end, signals, and the time that a stop leaves.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPConnection, HTTPMessageDelegate
+from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
 from tornado.web import Application, OutputTransform, RequestHandler
+from tornado.websocket import WebSocketHandler
 
 from canter import scoreboard as cells
+from canter.errors import DeadlineExceeded, ProtocolError
+from canter.http._http1 import Connection, Limits
 from canter.http.forwarded import Proxies
 from canter.workers.asyncio import TICK, AsyncioWorker
 
@@ -28,7 +39,36 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable
 
-    from tornado.httputil import HTTPHeaders, RequestStartLine, ResponseStartLine
+    from tornado.httputil import HTTPServerRequest, RequestStartLine
+    from tornado.iostream import IOStream
+
+    from canter.http._http1 import Request
+
+GOING_AWAY, RESTARTS = 1001, 1012  # close codes of WebSockets (RFC 6455 7.4.1; IANA)
+ABANDONED = 499  # logged where the client left before the answer began; nginx's
+# What Tornado's server has no equivalent for.
+UNHEARD = (
+    "threads",
+    "worker_connections",
+    "limit_request_line",
+    "limit_request_fields",
+    "limit_request_field_size",
+    "header_timeout",
+    "body_timeout",
+    "body_min_rate",
+    "write_timeout",
+    "body_buffer",
+    "queue_timeout",
+    "script_name",
+    "interface",
+    "lifespan",
+    "ws_max_size",
+    "ws_max_queue",
+    "ws_ping_interval",
+    "ws_ping_timeout",
+    "forwarder_headers",
+    "secure_scheme_headers",
+)
 
 
 class TornadoWorker(AsyncioWorker):
@@ -42,8 +82,16 @@ class TornadoWorker(AsyncioWorker):
             self.listeners, self.sockets = self.sockets, []
             self.server = Server(self.app, **self.server_settings())
             self.server.attend(self)
+            self.tell_unheard()
         else:
             super().learn_interface()
+
+    def tell_unheard(self) -> None:
+        """Name the settings that were made and have no effect here."""
+        names = [name for name in UNHEARD if self.cfg.source(name) != "default"]
+        if names:
+            what = "Tornado's own server serves this application: these settings have no effect: %s"
+            self.log.warning(what, ", ".join(names))
 
     def server_settings(self) -> dict[str, Any]:
         """What of our settings Tornado's server knows, in its words."""
@@ -79,8 +127,8 @@ class TornadoWorker(AsyncioWorker):
         self.loop.add_reader(self.poller.fileno(), self.look, server)
         beat = self.loop.create_task(self.beat(server))
         await self.over.wait()
-        if server.connections:
-            self.log.warning("%d connections are cut at the end of the stop", len(server.connections))
+        if server.open:
+            self.log.warning("%d connections are cut at the end of the stop", server.open)
         beat.cancel()
         self.loop.remove_reader(self.poller.fileno())
         await self.loop.shutdown_asyncgens()
@@ -90,25 +138,53 @@ class TornadoWorker(AsyncioWorker):
         self.poller.poll(0)
         if self.poller.stopping:
             server.finish()
-            if not server.connections or self.poller.left == 0:
+            if not server.open or self.poller.left == 0:
                 self.over.set()
 
     async def beat(self, server: Server) -> None:
         while True:
+            self.context.idle_now()
             self.look(server)
             await asyncio.sleep(TICK)
 
 
+@dataclass
+class Visit:
+    """A request that runs, and what is known of its answer."""
+
+    line: str
+    peer: str
+    request: Request | None = None  # where a hook or the access log wants it
+    began: int = field(default_factory=monotonic_ns)
+    status_code: int = 0  # 0: nothing was sent yet
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    sent: int = 0  # octets of the body
+    timer: asyncio.TimerHandle | None = None
+
+    @property
+    def status(self) -> str | None:
+        """As Gunicorn's post_request hooks know it."""
+        return str(self.status_code) if self.status_code else None
+
+    @property
+    def response_length(self) -> int | None:
+        """As Gunicorn's post_request hooks know it: Content-Length."""
+        return next((int(value) for name, value in self.headers if name.lower() == "content-length"), None)
+
+
 class Server(HTTPServer):
-    """Tornado's server, keeping count for the scoreboard."""
+    """Tornado's server, with what is done about each request on every worker class."""
 
     def attend(self, worker: TornadoWorker) -> None:
         cfg = worker.cfg
         self.worker = worker
         self.row = worker.row
         self.proxies = Proxies(cfg.forwarded_allow_ips, cfg.forwarder_headers, cfg.secure_scheme_headers)
+        self.deadline_of = worker.deadline_of() or (lambda _: cfg.request_timeout)
         self.connections: dict[object, HTTPConnection] = {}  # and the request that each has now
-        self.running: set[HTTPConnection] = set()
+        self.running: dict[HTTPConnection, Visit] = {}
+        self.sockets: WeakSet[WebSocketHandler] = WeakSet()
+        self.parting: list[IOStream] = []  # of WebSockets that were told to close
         self.accepting = True
         app: Any = self.request_callback
         log_request = app.log_request
@@ -116,33 +192,33 @@ class Server(HTTPServer):
         def ended(handler: RequestHandler) -> None:
             if handler.request.connection is not None:
                 self.end_request(handler.request.connection)
+            if isinstance(handler, WebSocketHandler) and handler.get_status() == 101:
+                self.sockets.add(handler)
             log_request(handler)
 
-        app.add_transform(lambda _: Farewell(self))
+        app.add_transform(lambda request: Parting(self, request))
         app.log_request = ended  # Tornado calls it once for each request, when its answer is complete
+
+    @property
+    def open(self) -> int:
+        """Connections, WebSockets that are told to close among them."""
+        return len(self.connections) + len(self.parting)
+
+    # -- connections -----------------------------------------------------------------------------
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """A connection awaits its next request."""
         if not self.accepting:
             self.worker.loop.call_soon(close, server_conn)
-        if server_conn not in self.connections:
+        if server_conn in self.connections:
+            self.end_request(self.connections[server_conn])  # of one that has closed meanwhile
+        else:
             self.row[cells.ACCEPTED] += 1
         self.connections[server_conn] = request_conn
         self.row[cells.CONNECTIONS] = len(self.connections)
         self.xheaders = self.proxies.trusts(peer_of(request_conn))
-        return Counted(self, request_conn, super().start_request(server_conn, request_conn))
-
-    def begin_request(self, request_conn: HTTPConnection) -> None:
-        self.running.add(request_conn)
-        self.row[cells.BUSY] = len(self.running)
-        self.row[cells.REQUESTS] += 1
-        context = self.worker.context
-        if context.recycle_after and self.row[cells.REQUESTS] >= context.recycle_after:
-            self.row[cells.RECYCLE] = self.row[cells.RECYCLE] or cells.RECYCLE_REQUESTS
-
-    def end_request(self, request_conn: HTTPConnection) -> None:
-        self.running.discard(request_conn)
-        self.row[cells.BUSY] = len(self.running)
+        inner = super().start_request(server_conn, request_conn)
+        return Counted(self, server_conn, request_conn, inner)
 
     def on_close(self, server_conn: object) -> None:
         super().on_close(server_conn)
@@ -150,42 +226,135 @@ class Server(HTTPServer):
         self.row[cells.CONNECTIONS] = len(self.connections)
 
     def finish(self) -> None:
-        """Accept no more; close what is idle, and each other connection behind its answer."""
-        if not self.accepting:
+        """Accept no more; close what is idle, WebSockets, and each other connection behind its answer."""
+        if self.accepting:
+            self.accepting = False
+            self.stop()
+            for server_conn, request_conn in list(self.connections.items()):
+                if request_conn not in self.running:
+                    close(server_conn)
+        self.close_sockets()
+
+    def close_sockets(self) -> None:
+        """Say goodbye to the WebSockets that are open, and see which of them have gone."""
+        code = GOING_AWAY if self.worker.scoreboard.stopping else RESTARTS
+        for handler in list(self.sockets):
+            stream = handler.ws_connection.stream if handler.ws_connection is not None else None
+            if stream is not None:
+                self.parting.append(stream)
+                handler.close(code)
+        self.parting = [stream for stream in self.parting if not stream.closed()]
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def begin_request(
+        self, server_conn: object, request_conn: HTTPConnection, line: RequestStartLine, headers: HTTPHeaders
+    ) -> None:
+        """The head is here. Raises what the pre_request hook does."""
+        context = self.worker.context
+        visit = Visit(f"{line.method} {line.path} {line.version}", peer_of(request_conn))
+        self.running[request_conn] = visit
+        self.row[cells.BUSY] = len(self.running)
+        self.row[cells.REQUESTS] += 1
+        if context.recycle_after and self.row[cells.REQUESTS] >= context.recycle_after:
+            self.row[cells.RECYCLE] = self.row[cells.RECYCLE] or cells.RECYCLE_REQUESTS
+        if seconds := self.deadline_of(line.path.partition("?")[0]):
+            visit.timer = self.worker.loop.call_later(seconds, self.overrule, server_conn, request_conn)
+        if context.access or context.pre_request or context.post_request:
+            visit.request = parsed(visit.line, headers)
+        if context.pre_request is not None:
+            context.pre_request(self.worker, visit.request)
+
+    def end_request(self, request_conn: HTTPConnection) -> None:
+        """The answer is complete, or the connection has ended before."""
+        visit = self.running.pop(request_conn, None)
+        if visit is None:
             return
-        self.accepting = False
-        self.stop()
-        for server_conn, request_conn in list(self.connections.items()):
-            if request_conn not in self.running:
-                close(server_conn)
+        self.row[cells.BUSY] = len(self.running)
+        self.row[cells.BYTES_OUT] += visit.sent
+        if visit.timer is not None:
+            visit.timer.cancel()
+        context = self.worker.context
+        if context.post_request is not None:
+            try:
+                context.post_request(self.worker, visit.request, None, visit)
+            except Exception:
+                self.worker.log.exception("Exception in the post_request hook")
+        if context.access is not None:
+            took, status = monotonic_ns() - visit.began, visit.status_code or ABANDONED
+            context.access.record(visit.request, visit.peer, status, visit.sent, took, None, visit.headers)
+
+    def overrule(self, server_conn: object, request_conn: HTTPConnection) -> None:
+        """A deadline has passed: a 504 where nothing was sent, and the end of the connection.
+
+        The handler is told as if its client had left: on_connection_close(). What it
+        still writes goes nowhere.
+        """
+        visit = self.running.get(request_conn)
+        if visit is None:
+            return
+        told = visit.status_code == 0
+        took = (monotonic_ns() - visit.began) / 1e9
+        what = "Request timeout: %s after %.3f s from %s (%s)"
+        self.worker.log.error(what, visit.line, took, visit.peer, "answered with 504" if told else "cut")
+        if told:
+            self.refuse(request_conn, visit, DeadlineExceeded)
+        close(server_conn)
+
+    def refuse(self, request_conn: HTTPConnection, visit: Visit, error: type[ProtocolError]) -> None:
+        """Answer in the application's place."""
+        text = f"{error.status} {error.reason}\n".encode()
+        fields = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
+        headers = HTTPHeaders({**fields, "Connection": "close"})
+        visit.status_code, visit.sent = error.status, len(text)
+        line = ResponseStartLine("HTTP/1.1", error.status, error.reason)
+        request_conn.write_headers(line, headers, text)
 
 
-class Farewell(OutputTransform):
-    """Tells the client of an answer during a stop that its connection ends with it."""
+class Parting(OutputTransform):
+    """Sees an answer go by; tells its client, during a stop, that the connection ends with it."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, request: HTTPServerRequest) -> None:
         self.server = server
+        self.visit = server.running.get(request.connection) if request.connection is not None else None
 
     def transform_first_chunk(
         self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, HTTPHeaders, bytes]:
         if not self.server.accepting:
             headers.setdefault("Connection", "close")
+        if not self.server.worker.cfg.server_header:
+            headers.pop("Server", None)
+        if self.visit is not None and not self.visit.status_code:
+            self.visit.status_code = status_code
+            self.visit.headers = list(headers.get_all())
+            self.visit.sent = len(chunk)
         return status_code, headers, chunk
+
+    def transform_chunk(self, chunk: bytes, finishing: bool) -> bytes:
+        if self.visit is not None:
+            self.visit.sent += len(chunk)
+        return chunk
 
 
 class Counted(HTTPMessageDelegate):
     """Passes everything on, and says when a request begins."""
 
-    def __init__(self, server: Server, request_conn: HTTPConnection, inner: HTTPMessageDelegate) -> None:
+    def __init__(
+        self, server: Server, server_conn: object, request_conn: HTTPConnection, inner: HTTPMessageDelegate
+    ) -> None:
         self.server = server
+        self.server_conn = server_conn
         self.request_conn = request_conn
         self.inner = inner
+        self.begun = False
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
-        self.server.begin_request(self.request_conn)
+        assert not isinstance(start_line, ResponseStartLine)
+        self.server.begin_request(self.server_conn, self.request_conn, start_line, headers)
+        self.begun = True
         return self.inner.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -195,11 +364,23 @@ class Counted(HTTPMessageDelegate):
         self.inner.finish()
 
     def on_connection_close(self) -> None:
-        self.inner.on_connection_close()
+        if self.begun:  # else a hook has refused it
+            self.inner.on_connection_close()
+
+
+def parsed(line: str, headers: HTTPHeaders) -> Request | None:
+    """A request as hooks and the access log know it; None where Tornado takes what our parser does not."""
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers.get_all())
+    connection = Connection(Limits(request_line=0, field_size=0, head=1 << 20))
+    try:
+        connection.feed(f"{line}\r\n{fields}\r\n".encode("latin-1", "replace"))
+        return connection.next_request()
+    except ProtocolError:
+        return None
 
 
 def close(server_conn: object) -> None:
-    """Close a connection that nothing runs on."""
+    """Close a connection: one that nothing runs on, or whose request is out of time."""
     if isinstance(server_conn, HTTP1ServerConnection):
         server_conn.stream.close()
 

@@ -81,3 +81,98 @@ def test_stop_is_bounded(tmp_path: Path) -> None:
         stage.server.signal(signal.SIGTERM)
         assert stage.server.wait() == 0
         assert client.rest() == b""
+
+
+FORMAT = "said %(h)s %(m)s %(U)s %(q)s %(H)s %(s)s %(B)s %({x-test}i)s %({content-type}o)s"
+
+
+def test_access_log(tmp_path: Path) -> None:
+    """A line for each request, whichever way it ends."""
+    settings = {"accesslog": "-", "access_log_format": FORMAT, "server_header": False}
+    with tornado(tmp_path, **settings) as stage:
+        with stage.client() as client:
+            found = client.get("/?a=b", "X-Test: yes")
+            size = len(found.body)
+            assert "server" not in found.fields
+            client.get("/nowhere")
+        socket = websocket.create_connection(f"ws://127.0.0.1:{stage.server.port}/echo", timeout=30)
+        socket.close()
+        with stage.client() as client:
+            client.send(get("/wait/never"))
+            stage.seen("never.begun")
+        for line in (
+            f"GET / a=b HTTP/1.1 200 {size} yes application/json; charset=UTF-8",
+            "GET /nowhere  HTTP/1.1 404 [0-9]+ - text/html; charset=UTF-8",
+            "GET /echo  HTTP/1.1 101 0 - -",
+            "GET /wait/never  HTTP/1.1 499 0 - -",
+        ):
+            stage.server.wait_log(f"^said 127.0.0.1 {line}$")
+        assert stage.server.log.count("said ") == 4
+
+
+HOOKS = """
+def pre_request(worker, req):
+    worker.log.info("pre %s %s %s", req.method, req.path, dict(req.headers).get("X-TEST"))
+    if req.path == "/refused":
+        raise PermissionError("not this one")
+
+def post_request(worker, req, environ, resp):
+    whole = resp.sent == resp.response_length
+    worker.log.info("post %s %s %s %s", req.path, resp.status_code, resp.status, whole)
+"""
+
+
+def test_hooks(tmp_path: Path) -> None:
+    with tornado(tmp_path, config=HOOKS) as stage, stage.client() as client:
+        assert client.get("/", "X-Test: yes").status == 200
+        stage.server.wait_log("pre GET / yes")
+        stage.server.wait_log("post / 200 200 True")
+        client.send(get("/refused"))
+        assert client.rest() == b""
+        stage.server.wait_log("not this one")
+        with stage.client() as other:
+            assert other.get("/").status == 200
+
+
+def test_deadline(tmp_path: Path) -> None:
+    """Nothing sent: a 504. Begun: the connection is cut. The handler hears of it as of a client that left."""
+    with tornado(tmp_path, request_timeout=0.5, accesslog="-", access_log_format=FORMAT) as stage:
+        with stage.client() as client:
+            client.send(get("/wait/for-ever"))
+            found = client.answer()
+            assert (found.status, found.fields["connection"]) == (504, "close")
+            assert client.rest() == b""
+        stage.server.wait_log(r"Request timeout: GET /wait/for-ever HTTP/1.1 after .* \(answered with 504\)")
+        stage.server.wait_log("^said 127.0.0.1 GET /wait/for-ever  HTTP/1.1 504 20 ")
+        with stage.client() as client:
+            client.send(get("/drip"))
+            assert client.rest().endswith(b"5\r\nfirst\r\n")
+        stage.server.wait_log(r"Request timeout: GET /drip HTTP/1.1 after .* \(cut\)")
+        stage.make("for-ever")
+        with stage.client() as client:
+            assert client.get("/").status == 200
+        assert "Traceback" not in stage.server.log
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1001), (signal.SIGHUP, 1012)])
+def test_stop_closes_websockets(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    """Each is told why, and its client's goodbye is waited for."""
+    with tornado(tmp_path, graceful_timeout=60) as stage:
+        socket = websocket.create_connection(f"ws://127.0.0.1:{stage.server.port}/echo", timeout=30)
+        socket.send("hello")
+        assert socket.recv() == "hello"
+        stage.server.signal(number)
+        opcode, data = socket.recv_data()
+        assert opcode == websocket.ABNF.OPCODE_CLOSE
+        assert int.from_bytes(data[:2], "big") == code
+        socket.shutdown()
+        if number == signal.SIGTERM:
+            assert stage.server.wait() == 0
+        else:
+            stage.server.wait_log("Worker exiting")
+        assert "are cut" not in stage.server.log
+
+
+def test_settings_without_effect_are_named(tmp_path: Path) -> None:
+    with tornado(tmp_path, write_timeout=5, ws_max_size=100) as stage:
+        stage.server.wait_log("WARNING.*settings have no effect: write_timeout, ws_max_size$")

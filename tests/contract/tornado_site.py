@@ -27,13 +27,26 @@ class Wait(RequestHandler):
         self.write(name)
 
 
+class Drip(RequestHandler):
+    """Begins to answer, and does not go on until its client has left."""
+
+    async def get(self) -> None:
+        self.gone = asyncio.Event()
+        self.write("first")
+        await self.flush()
+        await self.gone.wait()
+
+    def on_connection_close(self) -> None:
+        self.gone.set()
+
+
 class Echo(WebSocketHandler):
     def on_message(self, message: str | bytes) -> None:
         self.write_message(message)
 
 
 def make_app() -> Any:
-    return Application([("/", Hello), ("/wait/(.*)", Wait), ("/echo", Echo)])
+    return Application([("/", Hello), ("/wait/(.*)", Wait), ("/drip", Drip), ("/echo", Echo)])
 
 
 app = make_app()
