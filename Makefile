@@ -7,6 +7,7 @@
 #   make comparison  every worker class and peer again, for docs/benchmarks.md (eleven minutes)
 #   make peers    installs the servers that it is held against (apart, in build/peers-venv)
 #   make fuzz     the parsers fuzzed, for a bounded time
+#   make clients  the suite of the requests library against httpbin on Canter
 #   make soak     the long form of the tests under load and faults
 #   make build    compiles what changed in a .pyx or .pxd
 #   make clean    removes what was made, the virtual environment too
@@ -23,7 +24,7 @@ ARGS   ?=
 PY  := $(abspath $(VENV))/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
 
-.PHONY: help serve test lint format bench comparison peers fuzz soak build clean
+.PHONY: help serve test lint format bench comparison peers fuzz clients soak build clean
 .DELETE_ON_ERROR:
 
 help:
@@ -57,6 +58,9 @@ peers:
 
 fuzz: $(VENV)/.has-fuzz build
 	$(PY) tests/fuzz $(ARGS)
+
+clients: $(VENV)/.has-test build
+	$(PY) tests/clients/requests_suite.py $(ARGS)
 
 soak: $(VENV)/.has-test build
 	$(PY) -m pytest -m soak --timeout 0 $(ARGS)

@@ -101,8 +101,10 @@ cdef class Poller:
     cdef int64_t waits_since(self, Stream stream) noexcept
     cdef int64_t next_deadline(self) noexcept
     cdef void *least(self) noexcept
+    cdef void *least_wanted(self) noexcept
     cdef bint can_evict(self) noexcept
     cdef int64_t time_to_evict(self) noexcept
     cdef bint evict(self) except -1
+    cdef bint evict_unwanted(self, Stream stream) except -1
     cdef void place(self, Stream stream, State state) noexcept
     cdef void touch(self, Stream stream) noexcept

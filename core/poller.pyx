@@ -411,9 +411,9 @@ cdef class Poller:
         return 0
 
     cdef int pause(self, int64_t span) except -1:
-        """Accept nothing for `span` ns; 0: until a connection goes."""
+        """Accept nothing for `span` ns."""
         self.unlisten()
-        self.resume_at = self.now + span if span else 0
+        self.resume_at = self.now + span
         return 0
 
     cdef int resume(self) except -1:
@@ -510,8 +510,10 @@ cdef class Poller:
         return 0
 
     cdef void *least(self) noexcept:
-        """The Stream that loses least when it is closed: idle, else without a whole request. NULL: none such.
+        """The Stream that loses least when it is closed. NULL: none such.
 
+        An idle one, else one without a whole request, else one whose answer is finished and
+        whose client takes nothing of it.
         Not one that came, or was answered, or sent something a moment ago: its request
         may be on its way. Newcomers that cost such a one its place would lose it theirs.
         """
@@ -521,29 +523,56 @@ cdef class Poller:
             found = self.lists[state].after.owner
             if found != NULL and self.now - (<Stream>found).since >= SETTLED_NS:
                 return found
+        return self.least_wanted()
+
+    cdef void *least_wanted(self) noexcept:
+        """The Stream whose client has taken nothing of its finished answer for the longest time. NULL: none such."""
+        cdef Node *head = &self.lists[<int>WRITING]
+        cdef Stream stream
+        while head.after.owner != NULL and self.now - (<Stream>head.after.owner).since >= SETTLED_NS:
+            stream = <Stream>head.after.owner
+            if not stream.took_some():
+                return head.after.owner
+            self.touch(stream)
         return NULL
 
     cdef bint can_evict(self) noexcept:
         return self.least() != NULL
 
     cdef int64_t time_to_evict(self) noexcept:
-        """Nanoseconds until some connection may be closed for a newcomer; 0: none, as things are."""
-        cdef int64_t soonest = 0, left
+        """Nanoseconds until some connection may be closed for a newcomer; until this is looked at again."""
+        cdef int64_t soonest = SETTLED_NS
         cdef void *found
         cdef int state
-        for state in (IDLE, HEAD, BODY):
+        for state in (IDLE, HEAD, BODY, WRITING):
             found = self.lists[state].after.owner
             if found != NULL:
-                left = max(1, (<Stream>found).since + SETTLED_NS - self.now)
-                soonest = min(left, soonest or left)
+                soonest = min(soonest, max(1, (<Stream>found).since + SETTLED_NS - self.now))
         return soonest
 
     cdef bint evict(self) except -1:
         """Close the connection that loses least. False: none may be closed."""
         cdef void *found = self.least()
-        if found == NULL:
-            return False
-        self.drop(<Stream>found, False)
+        cdef Stream stream
+        while found != NULL:
+            stream = <Stream>found
+            if stream.state == WRITING:
+                return self.evict_unwanted(stream)
+            if stream.state == IDLE:
+                self.receive(stream)                # its next request may be here already
+                if stream.state != IDLE and stream.state != CLOSED:
+                    found = self.least()
+                    continue
+            self.drop(stream, False)
+            return True
+        return False
+
+    cdef bint evict_unwanted(self, Stream stream) except -1:
+        """Cut an answer that is not taken."""
+        name, unsent = stream.name, stream.unsent
+        self.drop(stream, True)
+        self.log.warning("%s takes nothing of its answer and gives way to a new connection; "
+                         "%d octets are lost to it", name, unsent)
         return True
 
     # -- reading ------------------------------------------------------------------------------
@@ -755,7 +784,7 @@ cdef class Poller:
         Py_DECREF(stream)
         if self.count == 0 and self.stop_at and not self.inside:
             self.wake()                             # that was the last
-        if not self.listening and (self.crowded or not self.resume_at):
+        if self.crowded:
             self.resume()
         return 0
 
