@@ -68,7 +68,7 @@ def broken_upgrade(it: House) -> None:
 
 
 def test_what_an_operator_does_loses_nothing(house: Begin) -> None:
-    with house(max_requests=150) as it:
+    with house(max_requests=50) as it:
         it.load(seconds=9)
         reload(it, 2)
         broken_reload(it)
