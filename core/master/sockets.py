@@ -159,7 +159,7 @@ def stop_deferring(listeners: Sequence[Listener]) -> None:
 
 
 def held_back(listeners: Iterable[Listener]) -> int:
-    """How many connections the kernel holds back, or has not seen the client's last word of yet (SYN_RECV)."""
+    """How many connections the kernel holds back, or waits for the client's last word of (SYN_RECV)."""
     ends = {f":{each.getsockname()[1]:04X}" for one in listeners if not one.path for each in one.sockets}
     count = 0
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
