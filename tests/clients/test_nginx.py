@@ -1,0 +1,152 @@
+"""nginx in front of Canter, as most deployments have it: over TCP and over a Unix socket, kept alive.
+
+nginx gets its listening socket from the test, in the way in which it hands one to its own
+successor, so no port is guessed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from canter.bench.load import run_load
+from canter.testing import Server, serve
+from tests.wire.dialogue import wait_for
+
+HERE = Path(__file__).resolve().parent
+CONFIG = """
+daemon off;
+worker_processes 1;
+pid {folder}/pid;
+error_log stderr error;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    client_max_body_size 0;
+    upstream tcp {{ server 127.0.0.1:{upstream}; keepalive 8; }}
+    upstream unix {{ server unix:{folder}/canter.sock; keepalive 8; }}
+    server {{
+        listen 127.0.0.1:{port};
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto https;
+        location /tcp/ {{ proxy_pass http://tcp/; }}
+        location /unix/ {{ proxy_pass http://unix/; }}
+        location /streamed/ {{ proxy_pass http://tcp/; proxy_buffering off; proxy_request_buffering off; }}
+    }}
+}}
+"""
+
+
+@contextmanager
+def nginx(folder: Path, upstream: int) -> Iterator[str]:
+    """nginx in front of a server with a Unix socket in `folder` and a port; its URL."""
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if not program:
+        pytest.fail("this test needs nginx. Debian, Ubuntu: apt install nginx", pytrace=False)
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        port, number = listener.getsockname()[1], listener.fileno()
+        config = folder / "nginx.conf"
+        config.write_text(CONFIG.format(folder=folder, upstream=upstream, port=port))
+        log = folder / "nginx.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [program, "-p", folder, "-c", config, "-e", "stderr"],
+                env=os.environ | {"NGINX": f"{number};"},
+                pass_fds=[number],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+    try:
+        wait_for(lambda: (folder / "pid").exists() or process.poll() is not None, "nginx runs")
+        yield f"http://127.0.0.1:{port}"
+        assert process.poll() is None, log.read_text()
+    finally:
+        process.terminate()
+        process.wait()
+    said = [line for line in log.read_text().splitlines() if "using inherited sockets" not in line]
+    assert not said, said  # such as an upstream that closed a connection too early
+
+
+@pytest.fixture(scope="module", params=["sync", "gthread", "gevent", "asyncio"])
+def served(request: pytest.FixtureRequest) -> Iterator[tuple[Server, str]]:
+    """A server and the URL of the nginx before it."""
+    with tempfile.TemporaryDirectory(prefix="nginx-") as name:  # a short path: the socket's is bounded
+        folder = Path(name)
+        folder.chmod(0o755)  # nginx's worker is another user
+        bind = ["127.0.0.1:0", f"unix:{folder}/canter.sock"]
+        threads = 1 if request.param == "sync" else 8
+        settings = {"bind": bind, "umask": 0, "keepalive": 100, "threads": threads, "cwd": HERE}
+        with serve("behind:app", request.param, **settings) as server, nginx(folder, server.port) as url:
+            yield server, url
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def url(request: pytest.FixtureRequest, served: tuple[Server, str]) -> str:
+    return f"{served[1]}/{request.param}"
+
+
+def test_the_client_is_who_nginx_says(url: str) -> None:
+    environ = httpx.get(f"{url}/environ?a=b", headers={"X-Forwarded-For": "203.0.113.9"}, timeout=60).json()
+    assert environ["REMOTE_ADDR"] == "203.0.113.9"
+    assert environ["wsgi.url_scheme"] == "https"
+    assert environ["HTTP_HOST"] == url.split("/")[2]
+    assert environ["PATH_INFO"] == "/environ"
+    assert environ["QUERY_STRING"] == "a=b"
+
+
+def test_load(url: str) -> None:
+    """Bodies, ids, clients that leave: nginx buffers them, and every answer is the right one's."""
+    result = run_load(
+        f"{url}/echo",
+        method="POST",
+        check="echo",
+        body=20_000,
+        requests=400,
+        duration=3600,
+        connections=8,
+        abort=0.05,
+        timeout=100,
+    )
+    assert not result.errors, result.examples
+    assert result.answered + result.aborted == result.sent
+
+
+def test_streams(served: tuple[Server, str]) -> None:
+    """A chunked upload and a streamed answer pass as they come."""
+    url = f"{served[1]}/streamed"
+    with httpx.Client(timeout=60) as client:
+        sent = client.post(f"{url}/upload", content=(b"x" * 1000 for _ in range(500)))
+        assert sent.text.split()[0] == "500000"
+        with client.stream("GET", f"{url}/stream?chunks=50&size=1000") as answer:
+            assert sum(map(len, answer.iter_raw())) == 50_000
+
+
+def test_connections_are_kept(served: tuple[Server, str]) -> None:
+    """Requests one after the other share a connection to Canter."""
+    server, url = served
+    with httpx.Client(timeout=60) as client:
+        assert all(client.get(f"{url}/tcp/").text == "Hello, world!" for _ in range(40))
+    address = f"0100007F:{server.port:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = [row for row in rows if address in row[1:3] and row[3] == "01"]
+    closed = [row for row in rows if address in row[1:3] and row[3] != "01" and row[3] != "0A"]
+    assert ours
+    assert len(closed) <= 20  # of clients of the tests above that left; not one for each request
