@@ -1,4 +1,4 @@
-"""``make fuzz``: both targets under libFuzzer, for a bounded time. ARGS: seconds (60) and "keep".
+"""``make fuzz``: the targets under libFuzzer, for a bounded time. ARGS: seconds (60) and "keep".
 
 The compiled rooms that see a peer's octets are built by clang with its address
 sanitizer into build/fuzz. What is found grows in build/fuzz/corpus; with "keep" the
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from itertools import islice
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +74,17 @@ def seeds() -> Path:
     return folder
 
 
+def handed_over() -> list[Path]:
+    """What applications hand over, in the form of tests/fuzz/answers.py, as files."""
+    from tests.fuzz.answers import answers
+
+    folder = PLACE / "handed-over"
+    folder.mkdir(exist_ok=True)
+    for number, octets in enumerate(islice(answers(seed=2), 500)):
+        (folder / f"{number:04}").write_bytes(octets)
+    return [folder]
+
+
 def main(arguments: list[str]) -> int:
     seconds = next((int(argument) for argument in arguments if argument.isdecimal()), 60)
     if shutil.which("clang") is None:
@@ -87,7 +99,17 @@ def main(arguments: list[str]) -> int:
     first.mkdir(parents=True, exist_ok=True)
     try:
         for target in ("parser", "differential"):
-            fuzz(target, f"-max_total_time={seconds // 2}", "-max_len=3000", "-timeout=30", first, *others)
+            fuzz(target, f"-max_total_time={seconds // 3}", "-max_len=3000", "-timeout=30", first, *others)
+        answers = PLACE / "answers"
+        answers.mkdir(exist_ok=True)
+        fuzz(
+            "answers",
+            f"-max_total_time={seconds // 3}",
+            "-max_len=3000",
+            "-timeout=30",
+            answers,
+            *handed_over(),
+        )
         if "keep" in arguments:
             fuzz("parser", "-set_cover_merge=1", "-use_counters=0", KEPT, first)
     except subprocess.CalledProcessError as error:

@@ -25,6 +25,8 @@ def differential(data: bytes) -> None:
 def main() -> None:
     if os.environ["FUZZ_TARGET"] == "parser":
         from tests.fuzz.invariants import check as target
+    elif os.environ["FUZZ_TARGET"] == "answers":
+        from tests.fuzz.answers import check as target
     else:
         with atheris.instrument_imports(include=["h11"]):
             import h11  # noqa: F401  # instrumented, for the differential

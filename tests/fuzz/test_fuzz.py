@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fuzz.answers import answers
+from tests.fuzz.answers import check as check_answer
 from tests.fuzz.differential import compare
 from tests.fuzz.invariants import check
 from tests.fuzz.mutation import messages
@@ -32,3 +34,8 @@ def test_every_difference_to_other_parsers_is_explained(octets: list[bytes]) -> 
     findings = [finding for message in octets for finding in compare(message)]
     assert findings
     assert not [finding for finding in findings if finding.explained is None]
+
+
+def test_every_answer_is_one_answer() -> None:
+    for handed_over in islice(answers(seed=1), 10_000):
+        check_answer(handed_over)
