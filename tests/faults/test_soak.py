@@ -66,6 +66,18 @@ def test_twenty_times_more_and_fewer_workers(house: Begin) -> None:
         it.nothing_lost()
 
 
+def test_a_socket_for_each_worker(house: Begin) -> None:
+    """`--reuse-port`: successors inherit, siblings drain, a new master takes over."""
+    with house(max_requests=50, reuse_port=True) as it:
+        it.load(seconds=12)
+        reload(it, 2)
+        more_and_fewer(it, 2)
+        new = upgrade(it, it.server.pid)
+        it.nothing_lost()
+        os.kill(new, signal.SIGTERM)
+        until(lambda: not is_alive(new))
+
+
 def test_recycling_over_a_hundred_thousand_requests(house: Begin) -> None:
     with house(max_requests=500) as it:
         post = Target("/echo", method="POST", body=16384, check="echo", weight=0.1)
