@@ -74,7 +74,9 @@ class Advice:
 
 
 def advise(report: Report) -> list[Advice]:
-    """The advice for each scenario, in their order."""
+    """The advice for each scenario, in their order; none where no class of ours was there."""
+    if not any(each.ours for each in report.contenders):
+        return []
     return [_advise(report, scenario) for scenario in report.scenarios]
 
 
@@ -235,9 +237,13 @@ def _wavering(shape: Shape, row: Row, rows: list[Row]) -> list[str]:
 
 
 def _crowd_mind(kind: str) -> list[str]:
-    other = "gevent, for a WSGI application" if kind == "asyncio" else "asyncio, for an ASGI application"
+    other = (
+        "it is a WSGI application: then gevent"
+        if kind == "asyncio"
+        else "it is written as ASGI: then asyncio"
+    )
     return [
-        f"{other}: its figures are above",
+        other,
         "a library that blocks without yielding stops every waiting request: then gthread with many threads",
     ]
 

@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.command == "show":
             return _show(Report.load(args.report), args)
+        _require_sense(args)
         report = _check(args) if args.command == "check" else _compare(args)
     except (PlanError, ValueError) as error:
         print(f"canter-bench: {error}", file=sys.stderr)
@@ -55,6 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     report.command = shlex.join(["canter-bench", *(sys.argv[1:] if argv is None else argv)])
     return _show(report, args)
+
+
+def _require_sense(args: argparse.Namespace) -> None:
+    """What would come out only after everything was measured."""
+    for path in filter(None, (args.json, args.html)):
+        if not Path(path).absolute().parent.is_dir():
+            raise PlanError(f"{path}: there is no such folder")
+    for name, least in (("rounds", 1), ("polls", 1), ("connections", 0), ("threads", 0), ("rate", 0)):
+        if getattr(args, name, least) < least:
+            raise PlanError(f"--{name} must be at least {least}")
 
 
 def end_on_signals() -> None:

@@ -32,7 +32,7 @@ from canter.bench.plan import Load
 from canter.bench.report import ContenderInfo, Figures, Level, Report, Row, ScenarioInfo
 from canter.bench.result import Result
 from canter.bench.scenarios import Scenario
-from canter.bench.server import Server, ServerFailed, free_port
+from canter.bench.server import Server, ServerFailed, free_port, require_free
 from canter.bench.watch import Watch, open_board
 
 _STEADY = 0.5
@@ -213,7 +213,7 @@ class Runner:
             with self._serving(contender, row) as (server, board):
                 action(row, scenario, server, board)
         except (ServerFailed, load.LoadFailed) as error:
-            row.failure = str(error)
+            row.failure = str(error).removeprefix("error: ")
 
     @contextlib.contextmanager
     def _serving(self, contender: Contender, row: Row) -> Iterator[tuple[Server, int]]:
@@ -222,6 +222,7 @@ class Runner:
         if missing:
             raise ServerFailed(f"not installed: {', '.join(missing)}")
         port = self.comparison.port or free_port()
+        require_free(port)
         home_of_apps = "canter.bench.apps" if home is self._ours else self._lay_apps()
         app = self.comparison.app or f"{home_of_apps}:{contender.peer.interface}"
         module, _, name = app.partition(":")

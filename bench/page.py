@@ -25,7 +25,7 @@ def render(report: Report, advice: Sequence[Advice]) -> str:
         f"<h1>Which worker class? {escape(name)}</h1>",
         f'<p class="dim">canter-bench, {escape(_date(report))}</p>',
         _notes(report.notes),
-        *(_advice(each) for each in advice if each.choice or len(report.contenders) > 1),
+        *(_advice(each) for each in advice),
         *(_scenario(report, scenario) for scenario in report.scenarios),
         _contenders(report),
         _machine(report),

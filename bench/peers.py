@@ -16,6 +16,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from canter.bench.plan import PlanError
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -159,11 +161,19 @@ def _key(name: str) -> str:
 
 
 def _installed(python: str) -> dict[str, str]:
-    """Distributions and their versions in another environment, without importing any of them."""
+    """Distributions and their versions in another environment, without importing any of them.
+
+    Raises PlanError where there is no such interpreter.
+    """
     if Path(python).absolute() == Path(sys.executable).absolute():
         found = importlib.metadata.distributions()
         return {_key(each.metadata["Name"]): each.version for each in found}
     code = "import importlib.metadata as m\nfor d in m.distributions(): print(d.metadata['Name'], d.version)"
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    try:
+        done = subprocess.run([python, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    except OSError as error:
+        raise PlanError(f"{python}: {error.strerror}") from None
+    except subprocess.SubprocessError:
+        raise PlanError(f"{python} is not a Python interpreter") from None
     pairs = (line.split(" ") for line in done.stdout.splitlines())
     return {_key(name): version for name, version in pairs}

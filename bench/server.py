@@ -60,6 +60,16 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def require_free(port: int) -> None:
+    """Raises ServerFailed where somebody else listens: it would be taken for the server under test."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ServerFailed(f"port {port}: {error.strerror}") from None
+
+
 def tree(root: int) -> list[int]:
     """`root` and its living descendants."""
     parents: dict[int, list[int]] = {}

@@ -50,6 +50,7 @@ def record(folder: Path) -> dict[str, Any]:
     whole: dict[str, Any] = {}
     for name, (where, words) in RUNS.items():
         target = folder / "report.json"
+        target.unlink(missing_ok=True)
         command = [sys.executable, "-m", "canter.bench", "compare", *words.split(), "--json", str(target)]
         code = subprocess.run(
             command, cwd=where, env={**os.environ, **environment(folder)}, check=False

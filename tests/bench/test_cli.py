@@ -9,6 +9,7 @@ import pytest
 
 from canter.bench import cli
 from canter.bench.__main__ import main as command
+from canter.bench.advice import advise
 from canter.bench.budget import Budget
 from canter.bench.interface import interface
 from canter.bench.report import Report
@@ -31,6 +32,11 @@ from tests.bench.test_page import made
         (["compare", "../app.py"], "'../app.py' is not MODULE:APPLICATION"),
         (["check", "ftp://127.0.0.1/"], "'ftp://127.0.0.1/' is not an http:// URL"),
         (["check", "http://192.0.2.1/"], "192.0.2.1 is not this machine"),
+        (["compare", "--peer-python", "/no/such/python", "-s", "fast"], "/no/such/python: No such file"),
+        (["compare", "--html", "/no/such/page.html"], "/no/such/page.html: there is no such folder"),
+        (["check", "http://127.0.0.1/", "--json", "/no/such/a"], "/no/such/a: there is no such folder"),
+        (["compare", "--rounds", "0"], "--rounds must be at least 1"),
+        (["compare", "-c", "-1"], "--connections must be at least 0"),
         (["show", "/no/such"], "/no/such: No such file or directory"),
     ],
 )
@@ -59,6 +65,7 @@ def test_check_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert report.rows[0].steady is not None
     assert report.rows[0].steady.errors == {}
     assert report.command.startswith(f"canter-bench check {url}/a")
+    assert advise(report) == []
     assert cli.main(["show", str(json), "--html", str(page)]) == 0
     assert "<svg" in page.read_text()
     assert url in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from canter.bench.peers import Peer
 from canter.bench.plan import Target
 from canter.bench.report import Report
 from canter.bench.scenarios import Scenario
+from tests.bench import stub
 
 TINY = Path(__file__).with_name("tiny_server.py")
 FAST = Scenario("fast", "tiny fast answers", (Target("/"),), 4)
@@ -115,11 +115,11 @@ def test_a_rate_that_is_given_is_sent_in_the_first_round() -> None:
     assert (found.steady_rate, report.scenarios[0].rate) == (50.0, 50.0)
 
 
-def test_a_port_in_use() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        report, _ = compare(good(), plans=[FAST], port=taken.getsockname()[1])
-    assert "Address already in use" in report.rows[0].failure
+def test_a_port_in_use_is_not_taken_for_the_server() -> None:
+    with stub.serve(stub.Request.echo) as url:
+        report, _ = compare(good(), plans=[FAST], port=int(url.rpartition(":")[2]))
+    assert report.rows[0].failure.endswith("Address already in use")
+    assert report.rows[0].full is None
 
 
 def test_a_websocket_needs_asgi() -> None:

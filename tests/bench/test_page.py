@@ -17,7 +17,7 @@ from canter.bench.advice import advise
 from canter.bench.charts import Bar, Curve
 from canter.bench.report import Report
 from canter.bench.table import find_knee, show
-from tests.bench.samples import BLOCK, FAST, report, row, swept
+from tests.bench.samples import BLOCK, FAST, histogram, report, row, swept
 
 VOID = {"meta"}
 
@@ -78,6 +78,16 @@ def test_knees() -> None:
     found = swept(row("fast", "sync", 1, 1), (100, 100, 1), (200, 199, 2), (300, 299, 9), (400, 310, 90))
     assert find_knee(found, "rate") == 200
     assert find_knee(row("fast", "sync", 1, 1), "rate") is None
+
+
+def test_too_much_is_told_from_the_arrivals_and_not_from_the_rate() -> None:
+    """Arrivals are random: of 1,000 a second there may be 860 in a second, and all were answered."""
+    found = row("cpu", "sync", 2000, 1)
+    assert found.steady is not None
+    found.steady.seconds, found.steady.measured, found.steady.latency = 1.0, 850, histogram(1, 860)
+    assert (found.steady_rate, found.overloaded) == (1000.0, False)
+    found.steady.measured = 700
+    assert found.overloaded
 
 
 class Balance(HTMLParser):
