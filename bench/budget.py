@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-_OVERHEAD = 1.5
+_OVERHEAD = 1.0
 """Seconds beside its load that the first visit is thought to take."""
 _SHORTEST, _LONGEST = 0.3, 10.0
 """Seconds of a load: below, a rate means little; above, more rounds would tell more."""

@@ -29,6 +29,7 @@ from canter.bench.compare import LEVELS, Comparison, Runner, split_cores
 from canter.bench.contenders import Contender
 from canter.bench.cost import machine
 from canter.bench.load import LoadFailed, plan, run
+from canter.bench.neighbours import Neighbours
 from canter.bench.plan import Load, PlanError, Target, parse_url
 from canter.bench.report import ContenderInfo, Figures, Report, Row, ScenarioInfo
 from canter.bench.scenarios import Scenario
@@ -122,12 +123,12 @@ def _compare(args: argparse.Namespace) -> Report:
     if args.quick:
         _hurry(comparison, bool(args.scenario))
     report = Report(comparison.app, machine() | {"server_cores": cores})
-    started = time.monotonic()
+    started, neighbours = time.monotonic(), Neighbours()
     with Live(Console(stderr=True)) as live:
         comparison.tell = live.tell
         Runner(comparison, report).run()
     report.machine["took"] = round(time.monotonic() - started, 1)
-    report.notes += _notes(report)
+    report.notes += _notes(report) + neighbours.notes()
     return report
 
 
@@ -249,9 +250,6 @@ def _notes(report: Report) -> list[str]:
         for result in (row.full, row.steady)
         for warning in (result.warnings if result else ())
     ]
-    others = report.machine["load"][0] if report.machine.get("load") else 0.0
-    if others > 0.5:
-        notes.append(f"the machine was not idle before (load average {others:.1f}): rates may be too low")
     if report.machine["cores"] == 1:
         notes.append("server and load shared the one core of this machine: compare, but do not quote")
     return notes
