@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 _OVERHEAD = 1.0
 """Seconds beside its load that the first visit is thought to take."""
@@ -44,7 +45,8 @@ class Budget:
 
     @property
     def _overhead(self) -> float:
-        return sum(self._beside) / len(self._beside) if self._beside else _OVERHEAD
+        """The median: one server that hangs must not shorten the loads of all others."""
+        return median(self._beside) if self._beside else _OVERHEAD
 
     def seconds(self, usual: float, left: Sequence[Visit]) -> float:
         """Of each load, where these visits are left to be made."""
@@ -54,7 +56,7 @@ class Budget:
 
     def enough(self, left: Sequence[Visit]) -> bool:
         """Whether all these visits can still be made, with loads that tell something."""
-        return not self._limit or self._share(left) >= _SHORTEST
+        return not self._limit or not left or self._share(left) >= _SHORTEST
 
     def _share(self, left: Sequence[Visit]) -> float:
         beside = sum(visit.beside + self._overhead for visit in left)

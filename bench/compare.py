@@ -92,9 +92,9 @@ class Comparison:
 
     def visits(self) -> list[Visit]:
         """All that are to be made, in their order."""
-        return [visit for scenario in self.scenarios for visit in self._visits(scenario)]
+        return [visit for scenario in self.scenarios for visit in self.visits_of(scenario)]
 
-    def _visits(self, scenario: Scenario) -> list[Visit]:
+    def visits_of(self, scenario: Scenario) -> list[Visit]:
         count = len(_fitting(scenario, self.contenders))
         rounds = [self._visit_of(scenario, number) for number in range(self.rounds)]
         if self.sweep:
@@ -166,10 +166,11 @@ class Runner:
         self.report.rows += rows.values()
         info = ScenarioInfo(scenario.name, scenario.title, scenario.connections, scenario.rate, scenario.wait)
         self.report.scenarios.append(info)
+        self._end = self._step + len(self.comparison.visits_of(scenario))
         if self.comparison.rate and not scenario.rate:
             _agree(info, rows.values(), self.comparison.rate)
         for number in range(self.comparison.rounds):
-            if number and not self._budget.enough(self._visits[self._step :]):
+            if number and not self._budget.enough(self._to_come(rows)):
                 self._skip((self.comparison.rounds - number) * len(contenders))
                 break
             start = number % max(len(contenders), 1)
@@ -186,7 +187,7 @@ class Runner:
         self, scenario: Scenario, rows: dict[str, Row], contenders: list[Contender], action: Action
     ) -> None:
         """A visit to each in turn, with loads of one length."""
-        self._seconds = self._budget.seconds(self.comparison.seconds, self._visits[self._step :])
+        self._seconds = self._budget.seconds(self.comparison.seconds, self._to_come(rows))
         for contender in contenders:
             row = rows[contender.name]
             visit = self._visits[self._step]
@@ -198,7 +199,14 @@ class Runner:
                 continue
             began = time.monotonic()
             self._guarded(row, contender, scenario, action)
-            self._budget.spent(visit, self._seconds, time.monotonic() - began)
+            if not (row.failed or row.hopeless):  # their time-outs are not what the next ones will take
+                self._budget.spent(visit, self._seconds, time.monotonic() - began)
+
+    def _to_come(self, rows: dict[str, Row]) -> list[Visit]:
+        """The visits that will be made, at the beginning of a round: none to who failed before."""
+        gone = sum(row.failed or row.hopeless for row in rows.values())
+        here = enumerate(self._visits[self._step : self._end])
+        return [visit for number, visit in here if number % len(rows) >= gone] + self._visits[self._end :]
 
     def _skip(self, visits: int) -> None:
         """Give up further rounds of a scenario, so that the others have their first."""

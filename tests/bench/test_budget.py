@@ -37,6 +37,14 @@ def test_loads_have_bounds() -> None:
     assert budget.seconds(3.0, [Visit(1)] * 9) == 0.3
     assert budget.seconds(3.0, []) == 3.0
     assert not budget.enough([Visit(1)] * 9)
+    assert budget.enough([])
+
+
+def test_one_that_hangs_does_not_shorten_the_loads_of_the_others() -> None:
+    budget = Budget(100.0, Clock())
+    for wall in (2.0, 31.0, 2.0):
+        budget.spent(Visit(1), 1.0, wall)
+    assert budget.seconds(1.0, [Visit(1)] * 20) == (100 - 20 * 1.0) / 20
 
 
 def test_nothing_begins_that_would_not_end_in_time() -> None:

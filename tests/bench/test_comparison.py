@@ -56,6 +56,7 @@ def test_scenarios_and_peers_exist() -> None:
     assert "--peer" not in comparison.command("5m", 2, "/no/such/python", Path("docs"))
 
 
+@pytest.mark.timeout(400)  # four starts of a browser
 @pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium")
 def test_a_recorded_report_becomes_pictures_and_text(tmp_path: Path) -> None:
     (tmp_path / "benchmarks.md").write_text(EMPTY)
