@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, overload
 
 from canter import gunicorn, kinds
-from canter.errors import ConfigError, meant
+from canter.errors import ConfigError
 from canter.kinds import Kind, Shortened, WorkerCount, hook, integer, optional
+from canter.spelling import meant
 
 if TYPE_CHECKING:
     from canter.sources import Origin

@@ -8,7 +8,6 @@ the client. This module imports nothing of the house.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import ClassVar
 
 
@@ -139,11 +138,3 @@ class AppImportError(CanterError):
     def __init__(self, message: str, traceback_text: str = "") -> None:
         super().__init__(message)
         self.traceback_text = traceback_text
-
-
-def meant(word: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """What was probably meant by a word that is not known; `cutoff` is difflib's."""
-    from difflib import get_close_matches  # only a mistake needs it: not in the memory of every server
-
-    close = get_close_matches(word, list(known), n=1, cutoff=cutoff)
-    return close[0] if close else None

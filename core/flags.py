@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from canter import gunicorn
 from canter.config import SETTINGS
-from canter.errors import ConfigError, meant
+from canter.errors import ConfigError
+from canter.spelling import meant
 
 ACTIONS = {"-h": "help", "--help": "help", "--help-all": "help_all", "-v": "version", "--version": "version"}
 _NAMES = {flag: name for name, setting in SETTINGS.items() for flag in setting.flags}

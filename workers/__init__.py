@@ -13,7 +13,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from canter.errors import ConfigError, meant
+from canter.errors import ConfigError
+from canter.spelling import meant
 
 if TYPE_CHECKING:
     from canter.workers.base import Worker

@@ -23,7 +23,8 @@ from traceback import format_exception
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from canter.errors import AppImportError, meant
+from canter.errors import AppImportError
+from canter.spelling import meant
 
 if TYPE_CHECKING:
     from canter.config import Config
