@@ -23,6 +23,7 @@ ARGS   ?=
 # Absolute, for recipes that work in another folder.
 PY  := $(abspath $(VENV))/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
+APART := $(VENV)/apart
 
 .PHONY: help serve test lint format bench comparison peers fuzz clients soak build clean
 .DELETE_ON_ERROR:
@@ -34,7 +35,7 @@ serve: $(VENV)/.has-examples build
 	@$(PY) examples/django_site/manage.py migrate --verbosity 0
 	@$(PY) -m canter --chdir examples --pythonpath django_site --bind $(BIND) --workers 2 demo:app $(ARGS)
 
-test: $(VENV)/.has-test build
+test: $(VENV)/.has-test $(APART)/kosoku/made $(APART)/pyramid/made build
 	$(PY) -m pytest $(ARGS)
 
 lint: $(VENV)/.has-lint build
@@ -59,10 +60,10 @@ peers:
 fuzz: $(VENV)/.has-fuzz build
 	$(PY) tests/fuzz $(ARGS)
 
-clients: $(VENV)/.has-test build
-	$(PY) tests/clients/requests_suite.py $(ARGS)
+clients: $(VENV)/.has-test $(APART)/requests/made build
+	$(PY) -m tests.clients.requests_suite $(ARGS)
 
-soak: $(VENV)/.has-test build
+soak: $(VENV)/.has-test $(APART)/kosoku/made build
 	$(PY) -m pytest -m soak --timeout 0 $(ARGS)
 
 # Compiles in place what is newer than its extension.
@@ -79,6 +80,14 @@ clean:
 $(VENV)/.has-%: $(VENV)/.has-build pyproject.toml setup.py
 	@echo "Installing what '$*' needs into $(VENV); compiling takes a minute or two the first time ..."
 	@$(PIP) install --no-build-isolation --editable '.[$*]'
+	@touch $@
+
+# $(APART)/NAME: an environment for what cannot be beside the rest, as tests/pins/NAME.txt
+# has it; made again whenever that file changes. tests/apart.py says where it is.
+$(APART)/%/made: tests/pins/%.txt | $(VENV)/.has-build
+	@echo "Installing what $< pins into $(@D) ..."
+	@$(PY) -m venv --clear $(@D)
+	@timeout -k 10 5m $(@D)/bin/python -m pip --quiet --disable-pip-version-check install --requirement $<
 	@touch $@
 
 # The tools of [build-system] in pyproject.toml: in the environment itself, so that

@@ -1,6 +1,7 @@
 """python autobahn.py URL CASE ...: what kosoku says of the server at URL, and of `websockets`' own.
 
-A process of its own, since kosoku puts stand-ins for other packages among the modules.
+A process of its own, and an environment (tests/pins/kosoku.txt), since kosoku puts stand-ins
+for other packages among the modules.
 The output is JSON: {"server": {CASE: [of the messages, of the close]}, "reference": ...}.
 """
 

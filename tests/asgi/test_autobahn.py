@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from canter.testing import serve
+from tests import apart
 
 HERE = Path(__file__).parent
 DEADLINE = 110
@@ -27,7 +27,8 @@ def worse(cases: list[str], count: int, deadline: float | None = DEADLINE) -> di
     """The cases in which Canter does worse, each with its verdict and the reference's."""
     settings = {"ws_max_size": 0, "ws_ping_interval": 0}  # kosoku takes a ping for a wrong answer
     with serve("sockets:app", "asyncio", cwd=HERE / "apps", **settings) as server:
-        command = [sys.executable, str(HERE / "autobahn.py"), f"ws://127.0.0.1:{server.port}/echo", *cases]
+        url = f"ws://127.0.0.1:{server.port}/echo"
+        command = [apart.python("kosoku"), str(HERE / "autobahn.py"), url, *cases]
         told = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=deadline).stdout
     both = json.loads(told)
     ours, theirs = both["server"], both["reference"]

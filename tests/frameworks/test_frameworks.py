@@ -7,8 +7,6 @@ has a server of its own, so that its lifespan is played.
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +15,10 @@ import pytest
 from websockets.sync.client import connect
 
 from canter.testing import Server, serve
+from tests import apart
 from tests.wire.apps import pattern
 
 APPS = Path(__file__).with_name("apps")
-ROOT = Path(__file__).resolve().parents[2]
 WSGI_CLASSES = ["sync", "gthread", "gevent", "eventlet", "asyncio", "tornado"]
 WSGI_FRAMEWORKS = ["flask", "django", "falcon", "bottle", "pyramid"]
 ASGI_FRAMEWORKS = ["starlette", "fastapi", "django", "falcon", "quart", "litestar"]
@@ -28,21 +26,10 @@ UPLOAD = pattern(1 << 20)
 DEADLINE = 60.0
 
 
-@pytest.fixture(scope="session")
-def pyramid() -> str:
-    """A folder with Pyramid: it needs a setuptools that is older than what others need."""
-    folder = ROOT / "build" / "pyramid"
-    done = folder / "installed"
-    if not done.exists():
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--target", str(folder), "pyramid>=2", "setuptools<82"], check=True)
-        done.touch()
-    return str(folder)
-
-
 @pytest.fixture(scope="module", params=WSGI_CLASSES)
-def wsgi(request: pytest.FixtureRequest, pyramid: str) -> Iterator[Server]:
+def wsgi(request: pytest.FixtureRequest) -> Iterator[Server]:
     threads = {} if request.param == "sync" else {"threads": 2}
+    pyramid = apart.packages("pyramid")
     with serve("wsgi_apps:app", request.param, cwd=APPS, pythonpath=pyramid, **threads) as server:
         yield server
 
