@@ -21,6 +21,7 @@ from .test_faults import (
     broken_reload,
     broken_upgrade,
     cpu,
+    crowded,
     grow,
     kill,
     killed_at_most,
@@ -187,7 +188,8 @@ def test_a_crash_at_import_for_a_minute(tmp_path: Path) -> None:
 def test_few_descriptors_for_a_minute(house: Begin) -> None:
     with house(worker_connections=1000) as it:
         before = it.workers()
-        assert share_of_a_core(it, crowd=500, seconds=60) < 0.2
+        with crowded(it, 500):
+            assert share_of_a_core(it, 60) < 0.2
         time.sleep(5)
         it.load(seconds=5)
         it.nothing_lost()
