@@ -197,7 +197,9 @@ class GreenletWorker(Worker):
     def asleep(self) -> Iterator[FrameType]:
         own = {*self.idle, self.main}
         for each in gc.get_objects():
-            if not isinstance(each, greenlet) or each in own or each.parent is self.main:  # that is the hub
+            if not issubclass(type(each), greenlet):  # isinstance() would ask lazy objects of the application
+                continue
+            if each in own or each.parent is self.main:  # that is the hub
                 continue
             if each.gr_frame is not None:
                 yield each.gr_frame
