@@ -19,6 +19,7 @@ cdef class AsyncWsgiExchange(AsyncExchange):
     cdef int finish(self) except -1
     cdef bint deliver_at_once(self, object result) except -1
     cdef int begin_stream(self) except -1
+    cdef int end_stream(self) except -1
     cdef int leaves(self) except -1
     cdef int look_whether_silent(self) except -1
     cdef int abandon(self) except -1

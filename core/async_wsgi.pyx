@@ -153,6 +153,7 @@ cdef class AsyncWsgiExchange(AsyncExchange):
 
     cdef int finish(self) except -1:
         """Nothing more comes: the end of the body, or the head of an empty one."""
+        self.end_stream()
         self.must_have_begun()
         return self.emit(b"", False)
 
@@ -164,6 +165,12 @@ cdef class AsyncWsgiExchange(AsyncExchange):
         if self.stream.fin or self.stream.gone or self.stream.http.eof:
             return self.leaves()
         return self.driver.poller.watch_stream(self.stream)
+
+    cdef int end_stream(self) except -1:
+        """It has no news to wait for any more: a client that listens on may have all the rest."""
+        self.streaming = False
+        (<WsgiDriver>self.driver).leaving.pop(self, None)
+        return 0
 
     cdef int stirred(self, unsigned what) except -1:
         AsyncExchange.stirred(self, what)
@@ -202,8 +209,7 @@ cdef class AsyncWsgiExchange(AsyncExchange):
         return AsyncExchange.conclude(self, error)
 
     cdef int leave(self, int then) except -1:
-        self.streaming = False
-        (<WsgiDriver>self.driver).leaving.pop(self, None)
+        self.end_stream()
         return AsyncExchange.leave(self, then)
 
     cdef int incomplete(self) except -1:

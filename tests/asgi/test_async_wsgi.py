@@ -109,6 +109,16 @@ def test_half_close_still_gets_the_answer(server: Server) -> None:
         assert client.answer().body == b"data: 0\n\ndata: 1\n\ndata: 2\n\n"
 
 
+def test_half_close_and_a_slow_end_of_the_iterable_is_no_silence() -> None:
+    """The answer is whole; what its application does behind it cuts nothing."""
+    with serve("wsgi_async:app", "asyncio", cwd=APPS) as server, connected(server.port) as client:
+        client.get("/closes_slowly")
+        client.finish_sending()
+        assert client.answer().body == b"all"
+        server.wait_log("^closed (slowly|early)")
+        assert "closed slowly" in server.log
+
+
 def test_error_before_the_head_is_a_500(server: Server) -> None:
     assert ask(server, "/raises").status == 500
     server.wait_log("LookupError: before")

@@ -92,6 +92,33 @@ async def silent(environ: Environ, start_response: StartResponse) -> Any:
     return each()
 
 
+class ClosesSlowly:
+    def __init__(self) -> None:
+        self.pieces = iter([b"all"])
+
+    def __aiter__(self) -> ClosesSlowly:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self.pieces:
+            return piece
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Longer than a silent answer may last whose client has left."""
+        try:
+            await asyncio.sleep(3)
+            tell("closed slowly")
+        except asyncio.CancelledError:
+            tell("closed early")
+            raise
+
+
+async def closes_slowly(environ: Environ, start_response: StartResponse) -> Any:
+    start_response("200 OK", PLAIN)
+    return ClosesSlowly()
+
+
 async def raises(environ: Environ, start_response: StartResponse) -> Any:
     raise LookupError("before")
 
@@ -128,6 +155,7 @@ async def file(environ: Environ, start_response: StartResponse) -> Any:
 PATHS = {
     f"/{each.__name__}": each
     for each in (
-        hello, show, echo, pieces, events, endless, silent, raises, raises_within, begins_again, writes, file,
+        hello, show, echo, pieces, events, endless, silent, closes_slowly, raises, raises_within,
+        begins_again, writes, file,
     )
 }  # fmt: skip
