@@ -12,7 +12,9 @@ cancelled, and the application's lifespan is told.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
     from canter.exchange import Job
 
 TICK = 0.25  # seconds between two looks at the deadlines
-LAST_WORDS = 2.0  # seconds in which cancelled tasks may end, and a shutdown that came late
+LAST_WORDS = 2.0  # seconds that requests leave to the application's shutdown, at most
+OVERHANG = 0.5  # seconds after the graceful time-out by which all is over; the master aborts after one
+QUICK = 1.5  # seconds in which all is over where nothing is waited for; the master aborts after two
 RESERVE = 4  # the part of the graceful time-out, one in so many, that requests leave to the shutdown at most
 
 
@@ -54,6 +58,7 @@ class AsyncioWorker(Worker):
     serves = frozenset(Interface)
     driver: Driver
     lifespan: Lifespan | None = None
+    ends_at = math.inf  # time.monotonic() by which a stop must be over
 
     def setup(self) -> None:
         self.loop = new_loop(self.cfg.asyncio_loop)
@@ -102,15 +107,23 @@ class AsyncioWorker(Worker):
         """The last things of a worker: what still runs is cancelled, the application is told."""
         if tasks := self.driver.cancel_all():
             self.log.warning("%d requests are cut at the end of the graceful time-out", len(tasks))
-            await asyncio.wait(tasks, timeout=LAST_WORDS)
+            share = self.left / 2 if self.lifespan and self.lifespan.lasts else self.left
+            await asyncio.wait(tasks, timeout=share)
         if self.lifespan:
-            await self.lifespan.stop(max(self.poller.left, LAST_WORDS))
+            await self.lifespan.stop(self.left)
         await self.loop.shutdown_asyncgens()
+
+    @property
+    def left(self) -> float:
+        """Seconds until a stop must be over."""
+        return max(self.ends_at - time.monotonic(), 0)
 
     # -- signals and deadlines -----------------------------------------------------------------
 
     def stop(self, grace: float | None = None) -> None:
         """As in the base class; requests leave time to the application's shutdown before the master kills."""
+        whole = self.cfg.graceful_timeout + OVERHANG if grace is None else max(grace + OVERHANG, QUICK)
+        self.ends_at = min(self.ends_at, time.monotonic() + whole)
         if grace is None and self.lifespan and self.lifespan.lasts:
             grace = self.cfg.graceful_timeout
             grace -= min(LAST_WORDS, grace / RESERVE)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import signal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from canter.config import Config
 from canter.testing import serve
+from canter.workers.asyncio import AsyncioWorker
 from tests.asgi.dialogue import connected
 
 APPS = Path(__file__).with_name("apps")
@@ -75,7 +80,7 @@ def test_end_of_the_graceful_time_cancels(loop: str) -> None:
 
 
 def test_a_slow_shutdown_has_its_time_though_a_request_used_up_its_own() -> None:
-    with running("ends_slowly", graceful_timeout=4) as server, connected(server.port) as client:
+    with running("ends_slowly", graceful_timeout=6) as server, connected(server.port) as client:
         client.get("/wait")
         server.wait_log("^waits")
         server.signal(signal.SIGTERM)
@@ -83,6 +88,40 @@ def test_a_slow_shutdown_has_its_time_though_a_request_used_up_its_own() -> None
         assert "requests are cut at the end of the graceful time-out" in server.log
         assert "shut down" in server.log
         assert "is killed" not in server.log
+
+
+class Deaf:
+    """Stands in for a driver whose one request does not end when it is cancelled."""
+
+    def cancel_all(self) -> list[asyncio.Task[None]]:
+        return [asyncio.ensure_future(asyncio.sleep(3600))]
+
+
+class Told:
+    """Stands in for a lifespan."""
+
+    lasts = True
+    seconds = -1.0
+
+    async def stop(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+@pytest.mark.parametrize(("grace", "most"), [(None, 0.5), (0, 1.5)], ids=["TERM", "QUIT"])
+def test_all_waits_together_end_before_the_master_aborts(grace: float | None, most: float) -> None:
+    """It does a second after the graceful time-out, or two after a quick stop."""
+    worker: Any = AsyncioWorker.__new__(AsyncioWorker)
+    worker.cfg, worker.lifespan, worker.driver = Config(graceful_timeout=0), Told(), Deaf()
+    worker.row, worker.log = {}, logging.getLogger()
+    worker.poller = worker.context = worker.scoreboard = Mock()
+    worker.stop(grace)
+
+    async def end() -> None:
+        worker.loop = asyncio.get_running_loop()
+        await worker.end()
+
+    asyncio.run(end())
+    assert 0 <= worker.lifespan.seconds <= most / 2
 
 
 def test_quick_stop_does_not_wait() -> None:

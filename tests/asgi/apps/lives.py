@@ -68,7 +68,7 @@ async def ends_slowly(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()
-    await asyncio.sleep(1.3)
+    await asyncio.sleep(0.8)
     tell("shut down")
     await send({"type": "lifespan.shutdown.complete"})
 
