@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 INTERVAL = 0.1  # seconds between two looks
 UNYIELDING = 1_000_000_000  # ns after which a request that was interrupted, and runs on, won't end
 HELD_UP = 1_000_000_000  # ns without a sign of life after which a hub or loop is held up
+OF_ANOTHER = ", held up by another request of its worker"
 
 
 class Interrupting(Protocol):
@@ -103,13 +104,9 @@ def _end(worker: Interrupting, job: Job) -> bool:
     if told is None:
         return False
     held_up = monotonic_ns() - worker.row[cells.BEAT] > HELD_UP and worker.waits(job)
-    worker.log.error(
-        "Request timeout: %s (%s%s); stack:\n%s",
-        describe(job),
-        "answered with 504" if told else "cut",
-        ", held up by another request of its worker" if held_up else "",
-        format_stack(worker.stack_of(job)),
-    )
+    end = OF_ANOTHER if held_up else ""
+    stack = f"; stack:\n{format_stack(worker.stack_of(job))}"
+    report(worker.log, describe(job), told, end, stack)
     if worker.interrupt(job):
         return True
     _recycle(worker, "The hung request can't be interrupted")
@@ -118,7 +115,7 @@ def _end(worker: Interrupting, job: Job) -> bool:
 
 def _insist(worker: Interrupting, interrupted: dict[Job, int]) -> None:
     """Look after the requests that were interrupted: one that runs on has its worker replaced."""
-    running = worker.context.jobs()
+    running = set(worker.context.jobs())
     for job, since in list(interrupted.items()):
         if job not in running or job.started_at > since:  # it has ended
             del interrupted[job]
@@ -142,11 +139,21 @@ def _leave(worker: Interrupting) -> NoReturn:
     _exit(0)
 
 
+def report(log: logging.Logger, request: str, told: bool, end: str = "", stack: str = "") -> None:
+    """The log line of an overdue request, as `description` has it; `told`: its client got a 504."""
+    log.error("Request timeout: %s (%s%s)%s", request, "answered with 504" if told else "cut", end, stack)
+
+
 def describe(job: Job) -> str:
-    """The request, its age, its peer and its id, for a log line."""
-    age = (monotonic_ns() - job.started_at) / 1e9
+    """The request of a job, for a log line."""
     request_id = (job.request.field(b"x-request-id") or b"-").decode("latin-1")
-    return f"{job.request.request_line} after {age:.3f} s from {job.stream.name}, id {request_id}"
+    return description(job.request.request_line, job.started_at, job.stream.name, request_id)
+
+
+def description(line: str, began: int, peer: str, request_id: str) -> str:
+    """A request that began then (ns of the monotonic clock): its age, its peer and its id."""
+    age = (monotonic_ns() - began) / 1e9
+    return f"{line} after {age:.3f} s from {peer}, id {request_id}"
 
 
 def format_stack(found: FrameType | list[FrameType] | None) -> str:

@@ -26,9 +26,11 @@ from weakref import WeakSet
 from tornado.http1connection import HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPMessageDelegate, ResponseStartLine
+from tornado.iostream import IOStream
 from tornado.web import Application, OutputTransform, RequestHandler
 from tornado.websocket import WebSocketHandler
 
+from canter import deadlines
 from canter import scoreboard as cells
 from canter.errors import DeadlineExceeded, ProtocolError
 from canter.http._http1 import Connection, Limits
@@ -40,11 +42,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from tornado.httputil import HTTPServerRequest, RequestStartLine
-    from tornado.iostream import IOStream
 
     from canter.http._http1 import Request
 
 GOING_AWAY, RESTARTS = 1001, 1012  # close codes of WebSockets (RFC 6455 7.4.1; IANA)
+IDLE = 2.0  # seconds that a stop leaves to a request on its way, as on the other classes
 ABANDONED = 499  # logged where the client left before the answer began; nginx's
 # What Tornado's server has no equivalent for.
 UNHEARD = (
@@ -154,6 +156,7 @@ class Visit:
 
     line: str
     peer: str
+    id: str
     request: Request | None = None  # where a hook or the access log wants it
     began: int = field(default_factory=monotonic_ns)
     status_code: int = 0  # 0: nothing was sent yet
@@ -186,6 +189,9 @@ class Server(HTTPServer):
         self.sockets: WeakSet[WebSocketHandler] = WeakSet()
         self.parting: list[IOStream] = []  # of WebSockets that were told to close
         self.accepting = True
+        self.patient = True  # a stop's time for requests that are on their way is not over
+        self.begun = 0  # connections that were accepted, and await their turn of the loop
+        self.last: WeakSet[HTTPConnection] = WeakSet()  # requests whose answers said that no more are heard
         app: Any = self.request_callback
         log_request = app.log_request
 
@@ -202,17 +208,24 @@ class Server(HTTPServer):
     @property
     def open(self) -> int:
         """Connections, WebSockets that are told to close among them."""
-        return len(self.connections) + len(self.parting)
+        return self.begun + len(self.connections) + len(self.parting)
 
     # -- connections -----------------------------------------------------------------------------
 
+    def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
+        """A connection was accepted."""
+        super().handle_stream(stream, address)
+        self.begun += 1
+
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """A connection awaits its next request."""
-        if not self.accepting:
+        before = self.connections.get(server_conn)
+        if not self.patient or before in self.last:
             self.worker.loop.call_soon(close, server_conn)
-        if server_conn in self.connections:
-            self.end_request(self.connections[server_conn])  # of one that has closed meanwhile
+        if before is not None:
+            self.end_request(before)  # of one that has closed meanwhile
         else:
+            self.begun -= 1
             self.row[cells.ACCEPTED] += 1
         self.connections[server_conn] = request_conn
         self.row[cells.CONNECTIONS] = len(self.connections)
@@ -226,14 +239,33 @@ class Server(HTTPServer):
         self.row[cells.CONNECTIONS] = len(self.connections)
 
     def finish(self) -> None:
-        """Accept no more; close what is idle, WebSockets, and each other connection behind its answer."""
+        """Accept no more; close WebSockets, each connection behind its answer, and what stays idle."""
         if self.accepting:
             self.accepting = False
+            if self.worker.scoreboard.stopping:
+                self.empty_backlog()
             self.stop()
-            for server_conn, request_conn in list(self.connections.items()):
-                if request_conn not in self.running:
-                    close(server_conn)
+            self.worker.loop.call_later(IDLE, self.close_idle)
         self.close_sockets()
+
+    def empty_backlog(self) -> None:
+        """Accept what waits: the whole server stops, nobody else will."""
+        for sock in self.worker.listeners:
+            while True:
+                try:
+                    connection, address = sock.accept()
+                except ConnectionAbortedError:
+                    continue
+                except OSError:  # BlockingIOError: that was all
+                    break
+                self.handle_stream(IOStream(connection, max_buffer_size=self.max_buffer_size), address)
+
+    def close_idle(self) -> None:
+        """Whoever has asked for nothing by now is not waited for."""
+        self.patient = False
+        for server_conn, request_conn in list(self.connections.items()):
+            if request_conn not in self.running:
+                close(server_conn)
 
     def close_sockets(self) -> None:
         """Say goodbye to the WebSockets that are open, and see which of them have gone."""
@@ -252,7 +284,8 @@ class Server(HTTPServer):
     ) -> None:
         """The head is here. Raises what the pre_request hook does."""
         context = self.worker.context
-        visit = Visit(f"{line.method} {line.path} {line.version}", peer_of(request_conn))
+        id = headers.get("X-Request-Id", "-")
+        visit = Visit(f"{line.method} {line.path} {line.version}", peer_of(request_conn), id)
         self.running[request_conn] = visit
         self.row[cells.BUSY] = len(self.running)
         self.row[cells.REQUESTS] += 1
@@ -294,9 +327,8 @@ class Server(HTTPServer):
         if visit is None:
             return
         told = visit.status_code == 0
-        took = (monotonic_ns() - visit.began) / 1e9
-        what = "Request timeout: %s after %.3f s from %s (%s)"
-        self.worker.log.error(what, visit.line, took, visit.peer, "answered with 504" if told else "cut")
+        what = deadlines.description(visit.line, visit.began, visit.peer, visit.id)
+        deadlines.report(self.worker.log, what, told)
         if told:
             self.refuse(request_conn, visit, DeadlineExceeded)
         close(server_conn)
@@ -306,9 +338,10 @@ class Server(HTTPServer):
         text = f"{error.status} {error.reason}\n".encode()
         fields = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
         headers = HTTPHeaders({**fields, "Connection": "close"})
-        visit.status_code, visit.sent = error.status, len(text)
+        body = b"" if visit.line.startswith("HEAD ") else text
+        visit.status_code, visit.sent = error.status, len(body)
         line = ResponseStartLine("HTTP/1.1", error.status, error.reason)
-        request_conn.write_headers(line, headers, text)
+        request_conn.write_headers(line, headers, body)
 
 
 class Parting(OutputTransform):
@@ -316,6 +349,7 @@ class Parting(OutputTransform):
 
     def __init__(self, server: Server, request: HTTPServerRequest) -> None:
         self.server = server
+        self.connection = request.connection
         self.visit = server.running.get(request.connection) if request.connection is not None else None
 
     def transform_first_chunk(
@@ -323,6 +357,8 @@ class Parting(OutputTransform):
     ) -> tuple[int, HTTPHeaders, bytes]:
         if not self.server.accepting:
             headers.setdefault("Connection", "close")
+            if self.connection is not None:
+                self.server.last.add(self.connection)
         if not self.server.worker.cfg.server_header:
             headers.pop("Server", None)
         if self.visit is not None and not self.visit.status_code:

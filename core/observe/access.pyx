@@ -481,7 +481,7 @@ cdef class AccessLog:
             os.close(self.fd)
         self.fd = -1
 
-    # faces of the compiled doors, for tests
+    # faces of the compiled doors: for a server that is not ours, and for tests
 
     def record(self, Request request, peer, int status, long long body_octets, long long duration_ns,
                environ=None, response_headers=None):

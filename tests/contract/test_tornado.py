@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def test_max_requests(tmp_path: Path) -> None:
 
 
 def test_graceful_stop(tmp_path: Path) -> None:
-    """What runs is answered and its connection closed; what is idle is closed at once."""
+    """What runs is answered and its connection closed; what stays idle is closed after a moment."""
     with tornado(tmp_path, keepalive=60) as stage, stage.client() as idle, stage.client() as client:
         assert idle.get("/").status == 200
         client.send(get("/wait/last"))
@@ -71,6 +72,27 @@ def test_graceful_stop(tmp_path: Path) -> None:
         stage.make("last")
         found = client.answer()
         assert (found.text, found.fields["connection"]) == ("last", "close")
+        assert stage.server.wait() == 0
+
+
+def test_requests_on_their_way_are_answered_at_a_stop(tmp_path: Path) -> None:
+    """One on a kept connection, one that waits to be accepted: the worker sleeps while they are sent."""
+    with tornado(tmp_path, keepalive=60) as stage, stage.client() as kept:
+        pid = json.loads(kept.get("/").body)["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            stage.server.signal(signal.SIGTERM)
+            stage.server.wait_log("stopping within")
+            kept.send(get("/"))
+            with stage.client() as fresh:
+                fresh.send(get("/"))
+                os.kill(pid, signal.SIGCONT)
+                assert kept.answer().status == 200
+                assert fresh.answer().status == 200
+                assert (kept.rest(), fresh.rest()) == (b"", b"")
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
         assert stage.server.wait() == 0
 
 
@@ -136,7 +158,8 @@ def test_hooks(tmp_path: Path) -> None:
 
 def test_deadline(tmp_path: Path) -> None:
     """Nothing sent: a 504. Begun: the connection is cut. The handler hears of it as of a client that left."""
-    with tornado(tmp_path, request_timeout=0.5, accesslog="-", access_log_format=FORMAT) as stage:
+    limits = [("/wait/*", 0.5), ("/drip", 3)]  # time for its first piece
+    with tornado(tmp_path, request_timeout_paths=limits, accesslog="-", access_log_format=FORMAT) as stage:
         with stage.client() as client:
             client.send(get("/wait/for-ever"))
             found = client.answer()
@@ -148,6 +171,10 @@ def test_deadline(tmp_path: Path) -> None:
             client.send(get("/drip"))
             assert client.rest().endswith(b"5\r\nfirst\r\n")
         stage.server.wait_log(r"Request timeout: GET /drip HTTP/1.1 after .* \(cut\)")
+        with stage.client() as client:
+            client.send(get("/wait/for-ever").replace(b"GET", b"HEAD"))
+            assert client.rest().startswith(b"HTTP/1.1 504 ")
+        stage.server.wait_log("^said 127.0.0.1 HEAD /wait/for-ever  HTTP/1.1 504 0 ")
         stage.make("for-ever")
         with stage.client() as client:
             assert client.get("/").status == 200

@@ -26,6 +26,8 @@ class Wait(RequestHandler):
             await asyncio.sleep(0.01)
         self.write(name)
 
+    head = get
+
 
 class Drip(RequestHandler):
     """Begins to answer, and does not go on until its client has left."""
