@@ -208,7 +208,8 @@ class Config:
         WORKERS, integer(1), 1000,
         "connections a worker holds at most", ("--worker-connections",), brief=True,
         why="Gunicorn's; nginx has 512, Apache 256 to 400",
-        note="At the bound the connection that was idle longest, for a second at least, goes for a new one.",
+        note="At the bound one that has not moved for a second goes for a new one: idle, else still sending "
+        "its request, else not taking its answer (docs/workers.md).",
     )
     asyncio_loop = Setting(
         WORKERS, kinds.choice("auto", "asyncio", "uvloop"), "auto",

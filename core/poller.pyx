@@ -27,8 +27,8 @@ and is let go before the next wait, so no event of the same batch meets a dead o
 
 **Capacity errors** (EMFILE, ENFILE, ENOBUFS, ENOMEM: the process or the system is out
 of descriptors or memory): accept fails and the listener stays ready, so asking again
-at once would spin. The oldest idle connection is closed, and accepting pauses: 0.1 s,
-doubling up to 1 s.
+at once would spin. The connection that loses least is closed (`least`), and accepting
+pauses: 0.1 s, doubling up to 1 s.
 """
 
 cimport cython

@@ -378,7 +378,10 @@ class Worker:
         sys.exit(1)
 
     def handle_io(self, number: int, frame: FrameType | None) -> None:
-        """Something happened to the line to the master. Its end must end a worker that polls no more, too."""
+        """Something happened to the line to the master. Its end must end a worker that polls no more, too.
+
+        Code that keeps the GIL delays that: the interpreter calls this between two steps.
+        """
         if self.alive_fd is None:
             return
         line = poll()
