@@ -169,9 +169,9 @@ class Config:
     )
     defer_accept = Setting(
         LISTENING, kinds.SWITCH, True,
-        "take a connection at once, not when its first octets come", ("--no-defer-accept",),
+        "have workers take a connection at once, not when its first octets come", ("--no-defer-accept",),
         why="Apache's (TCP_DEFER_ACCEPT, Linux): no worker wakes up for a connection that says nothing yet",
-        note="With it the kernel holds a connection back until octets come, or for a second.",
+        note="Without that flag the kernel holds a connection back until octets come, a second at most.",
     )
     admin = Setting(
         LISTENING, optional(kinds.ADDRESS), None,

@@ -440,10 +440,9 @@ cdef class Poller:
             if not self.emptying and self.host.full():
                 self.gated = True
                 return self.pause(GATE_NS)
-            if self.count >= self.limit and not self.can_evict():
-                if not self.emptying:
-                    self.pause(self.time_to_evict())
-                    self.crowded = True
+            if not self.emptying and self.count >= self.limit and not self.can_evict():
+                self.pause(self.time_to_evict())
+                self.crowded = True
                 return 0
             stream = Stream.__new__(Stream)
             size = sizeof(sockaddr_in6)
@@ -454,7 +453,7 @@ cdef class Poller:
                 return self.accept_failed(errno)
             left -= 1
             self.pause_ns = 0
-            if self.count >= self.limit:
+            if not self.emptying and self.count >= self.limit:
                 self.evict()
             stream.site = site
             self.adopt(stream)

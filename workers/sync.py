@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from canter.exchange import serve_all
 from canter.workers.base import Worker
 
 
@@ -23,4 +22,4 @@ class SyncWorker(Worker):
 
     def run(self) -> None:
         self.poller.wakes = False  # who gives back is who polls next
-        serve_all(self.context, self.pulse)
+        super().run()

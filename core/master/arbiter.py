@@ -52,6 +52,8 @@ from canter.scoreboard import (
 )  # fmt: skip
 
 TICK: Final = SECOND  # the longest the loop sleeps
+GLANCE: Final = SECOND // 50  # between two looks for connections that the kernel holds back
+HELD_BACK: Final = 3 * SECOND // 2  # more than it holds any
 ASLEEP: Final = 3 * SECOND  # a loop that comes so late did not run; perhaps nobody did
 SLOTS: Final = 256  # requests that one worker can show at once
 ROWS: Final = 64  # workers there is room for at least
@@ -84,6 +86,7 @@ class Arbiter:
         }
         self._pid_file: process.PidFile | None = None
         self._drain_until = 0  # serving, but not ready: until then
+        self._deferring: list[sockets.Listener] = []  # may have connections that no worker knows yet
         self._inheritance: upgrade.Inheritance | None = None  # while the master before this one is there
         self._upgrade = upgrade.Upgrade(self, cfg.started_in)
         self._listeners: list[sockets.Listener] = []  # those it began with
@@ -239,7 +242,7 @@ class Arbiter:
             self._mourn()
             if self._admin:
                 self._admin.expire(now)
-            if 0 < self._drain_until <= now and not self._table.ending:
+            if self._drain_until and not self._table.ending and self._is_drained(now):
                 self._stop(quick=False)
             self._family.step(now)
             self._scale(now)
@@ -249,6 +252,8 @@ class Arbiter:
 
     def _wait(self, now: int) -> None:
         tick = autoscale.SAMPLE if self._scaler else TICK
+        if 0 < self._drain_until <= now and not self._table.ending:
+            tick = GLANCE
         times = [self._table.next_event(now), self._drain_until, self._notifier.due, now + tick]
         until = min(time for time in times if time and time > now)
         for key, _ in self._selector.select(max(0.0, (until - time.monotonic_ns()) / SECOND)):
@@ -301,18 +306,25 @@ class Arbiter:
         """Stop; with a drain delay serve on for a while, so that a load balancer can turn away first."""
         self._notifier.stopping()
         delay = self.cfg.drain_delay
-        if quick or not delay or self._drain_until:
+        if quick or self._drain_until:
             self._stop(quick)
             return
+        if delay:
+            self.log.info("not ready any more; serving on for %g s (drain_delay)", delay)
+        if not self._is_one_of_two:
+            self._deferring = sockets.stop_deferring(self._all_listeners())
         self._drain_until = time.monotonic_ns() + int(delay * SECOND)
-        self.log.info("not ready any more; serving on for %g s (drain_delay)", delay)
+
+    def _is_drained(self, now: int) -> bool:
+        """The delay is over, and the workers have got every connection that the kernel held back."""
+        if now < self._drain_until:
+            return False
+        return now > self._drain_until + HELD_BACK or not sockets.held_back(self._deferring)
 
     def _stop(self, quick: bool) -> None:
         """Tell the workers to stop. The sockets are theirs alone now: the last to close one ends it."""
         board = self._family.board
         if not self._is_one_of_two:
-            if not quick:
-                sockets.stop_deferring(self._all_listeners())
             board.header[SERVER_STOPPING] = 1
         self._close(self._all_listeners())
         how = "quickly" if quick else f"within {self.cfg.graceful_timeout:g} s"

@@ -52,6 +52,7 @@ class Reloader:
         self._began = began
         number = self._table.reload()
         self._family.generations[number] = Generation(number, cfg, listeners)
+        sockets.stop_deferring(each for each in self.current.listeners if each not in listeners)
         return cfg
 
     def commit(self, child: Child) -> tuple[Config, Config]:
@@ -81,6 +82,7 @@ class Reloader:
             if generation is not self.current:
                 del self._family.generations[number]
                 _close(generation.listeners, but=self.current.listeners)
+                sockets.adjust(self.current.listeners, policy(self.current.cfg))
 
     def finished(self) -> bool:
         """Whether a reload has just come to its end: told once."""

@@ -33,7 +33,6 @@ from canter.master.children import shares
 
 RETRY_FOR: Final = 1.5  # seconds
 RETRY_EVERY: Final = 0.1
-HELD_BACK_FOR: Final = 1.5  # seconds: the kernel asks a silent client again after one
 
 
 class ListenError(CanterError):
@@ -68,6 +67,15 @@ class Listener:
         name = first.getsockname() if first.family == socket.AF_UNIX else ""
         self.path = name if isinstance(name, str) else ""
         self._inode = _inode(self.path)
+
+    @property
+    def is_tcp(self) -> bool:
+        return self.sockets[0].family in (socket.AF_INET, socket.AF_INET6)
+
+    @property
+    def is_ours(self) -> bool:
+        """We opened it, or a master before us did; not who started the server."""
+        return not self.bind.startswith("fd://")
 
     @property
     def url(self) -> str:
@@ -120,7 +128,7 @@ def open_all(
 def grow(listeners: Iterable[Listener], policy: Policy, seats: int) -> None:
     """With ``reuse_port`` give every seat a socket. Sockets are never taken away: they may hold clients."""
     for listener in listeners:
-        if policy.reuse_port and not listener.path:
+        if policy.reuse_port and listener.is_tcp:
             while len(listener.sockets) < seats:
                 listener.sockets.append(_another(listener.sockets[0], policy))
 
@@ -128,46 +136,47 @@ def grow(listeners: Iterable[Listener], policy: Policy, seats: int) -> None:
 def adjust(listeners: Iterable[Listener], policy: Policy) -> None:
     """Apply what may change while sockets are open. Those that somebody else opened stay as given."""
     for listener in listeners:
-        if not listener.bind.startswith("fd://"):
+        if listener.is_ours:
             for each in listener.sockets:
                 each.listen(policy.backlog)
-            defer(listener, policy.defer_accept)
+            _defer(listener, policy.defer_accept)
 
 
-def defer(listener: Listener, wanted: bool) -> None:
-    """Have the kernel hold a connection back until octets come or a second is over (Linux; as Apache does).
+def stop_deferring(listeners: Iterable[Listener]) -> list[Listener]:
+    """Whoever connects from now on is in the accept queue at once. The listeners where that is new.
 
-    It saves a worker the look at a connection that has nothing to say yet.
+    They may still hold connections back, for a second at most: `held_back` tells.
     """
-    option = getattr(socket, "TCP_DEFER_ACCEPT", None)
-    if option is not None and not listener.path:
-        for each in listener.sockets:
-            each.setsockopt(socket.IPPROTO_TCP, option, int(wanted))
+    return [listener for listener in listeners if listener.is_ours and _defer(listener, False)]
 
 
-def stop_deferring(listeners: Sequence[Listener]) -> None:
-    """Take over every connection that the kernel holds back: within a second, when their time is over.
+def held_back(listeners: Sequence[Listener]) -> int:
+    """How many connections the kernel holds back, or waits for the client's last word of (SYN_RECV).
 
-    Their clients are connected and may be about to send a request. Who connects
-    meanwhile is in the accept queue at once.
+    Their clients may be connected, and about to send a request.
     """
-    for listener in listeners:
-        defer(listener, False)
-    deadline = time.monotonic() + HELD_BACK_FOR
-    while held_back(listeners) and time.monotonic() < deadline:
-        time.sleep(RETRY_EVERY / 10)
-
-
-def held_back(listeners: Iterable[Listener]) -> int:
-    """How many connections the kernel holds back, or waits for the client's last word of (SYN_RECV)."""
-    ends = {f":{each.getsockname()[1]:04X}" for one in listeners if not one.path for each in one.sockets}
+    ends = {f":{each.getsockname()[1]:04X}" for one in listeners for each in one.sockets}
     count = 0
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in ("/proc/net/tcp", "/proc/net/tcp6") if ends else ():
         with contextlib.suppress(OSError), open(table, encoding="ascii") as lines:
             for line in lines:
                 _, local, _, state, _ = line.split(None, 4)
                 count += state == "03" and local[-5:] in ends
     return count
+
+
+def _defer(listener: Listener, wanted: bool) -> bool:
+    """Have the kernel hold a connection back until octets come or a second is over; whether it did before.
+
+    As Apache does, on Linux: a worker need not look at a connection that has nothing to say yet.
+    """
+    option = getattr(socket, "TCP_DEFER_ACCEPT", None)
+    if option is None or not listener.is_tcp:
+        return False
+    before = any(each.getsockopt(socket.IPPROTO_TCP, option) for each in listener.sockets)
+    for each in listener.sockets:
+        each.setsockopt(socket.IPPROTO_TCP, option, int(wanted))
+    return before
 
 
 def for_seat(listeners: Iterable[Listener], seat: int, seats: int) -> list[socket.socket]:

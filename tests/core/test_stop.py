@@ -45,6 +45,21 @@ def test_a_client_that_was_connected_but_silent_is_still_answered_after_term(wor
         assert server.wait() == 0
 
 
+def test_a_second_term_changes_nothing(here):
+    with (
+        serve("apps:hanging", "sync", cwd=here, keepalive=30) as server,
+        socket.create_connection((server.host, server.port), 60) as client,
+    ):
+        client.sendall(REQUEST)
+        assert client.recv(65536)
+        client.sendall(b"GET /sleep?s=2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        for count in (1, 2):
+            server.signal(signal.SIGTERM)
+            server.wait_log("(?s)" + "stopping within.*" * count)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert server.wait() == 0
+
+
 @pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent", "asyncio", "tornado"])
 def test_an_idle_worker_beats_within_a_short_timeout(worker_class, here):
     """No `WORKER TIMEOUT` of a worker that has nothing to do."""

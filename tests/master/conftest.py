@@ -74,7 +74,9 @@ def run() -> Callable[..., AbstractContextManager[Server]]:
 
     @contextmanager
     def start(app: str = "fakes:app", **settings: Any) -> Iterator[Server]:
-        given = {"worker_class": "fakes:Fake", "cwd": APPS, "loglevel": "debug", **settings}
+        # These workers answer before anything is said, so the kernel must not wait for that.
+        here = {"worker_class": "fakes:Fake", "cwd": APPS, "loglevel": "debug", "defer_accept": False}
+        given = {**here, **settings}
         with serve(app, **given) as server:
             yield server
 
