@@ -4,7 +4,7 @@
 #   make test     the tests           make test ARGS='tests/http -k chunk'
 #   make lint     style, types, doors make format  puts the style right
 #   make bench    measures the cost of a request      make bench ARGS='--rounds 5 hello'
-#   make comparison  every worker class and peer again, for docs/benchmarks.md (twelve minutes)
+#   make comparison  every worker class and peer again, for docs/benchmarks.md (eleven minutes)
 #   make peers    installs the servers that it is held against (apart, in build/peers-venv)
 #   make fuzz     the parsers fuzzed, for a bounded time
 #   make clients  the suite of the requests library against httpbin on Canter

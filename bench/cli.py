@@ -118,6 +118,7 @@ def _compare(args: argparse.Namespace) -> Report:
         sweep=args.sweep,
         timeout=_seconds(args.timeout) if args.timeout else 0.0,
         within=_seconds(args.within) if args.within else 0.0,
+        least=_seconds(args.least) if args.least else 0.0,
         peers_python=args.peer_python,
     )
     if args.quick:
@@ -188,7 +189,9 @@ def _contenders(args: argparse.Namespace, interface: str, cores: int) -> list[Co
     doubles = {each.name for each in found if sum(other.name == each.name for other in found) > 1}
     if doubles:
         raise PlanError(f"two contenders are called {min(doubles)!r}")
-    return [replace(each, threads=args.threads or each.threads) for each in found]
+    return [
+        replace(each, threads=args.threads) if args.threads and each.threads > 1 else each for each in found
+    ]
 
 
 def _targets(args: argparse.Namespace) -> tuple[Target, ...]:
@@ -369,4 +372,5 @@ def _add_scenarios(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=int, default=3, metavar="N", help="rounds in which all take turns")
     add("--sweep", choices=tuple(LEVELS), default="", help="raise this step by step, to find the knee")
     add("--within", default="", metavar="TIME", help="loads as long as fits into this time, 10m for example")
+    add("--least", default="", metavar="TIME", help="of the shortest load; ten answers fit into it, too")
     add("--quick", action="store_true", help="a first answer within a minute")

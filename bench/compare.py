@@ -43,6 +43,8 @@ _POLL_PATIENCE = 2.0
 """The same where requests come at a rate of their own: nothing queues that is kept up with."""
 _ALONE = 0.5
 """Seconds of one client by itself, in the first round."""
+_FITS = 10
+"""Answers, one after the other, that fit into a load where there is a shortest one."""
 _CUT = "the time was too short for every round that was asked for"
 MIB = 1024 * 1024
 LEVELS = {"connections": (1, 2, 4, 8, 16, 32, 64, 128, 256, 512), "rate": ()}
@@ -84,6 +86,8 @@ class Comparison:
     """Seconds after which a request counts as failed (0: a few more than it waits by itself)."""
     within: float = 0.0
     """Seconds for all of it: loads become as long as fits (0: no limit, loads take `seconds`)."""
+    least: float = 0.0
+    """Seconds of the shortest load, into which ten answers fit, too: rather fewer rounds (0: no bound)."""
     peers_python: str = ""
     tell: Tell = lambda _event: None
 
@@ -103,9 +107,10 @@ class Comparison:
 
     def _visit_of(self, scenario: Scenario, number: int) -> Visit:
         """From the second round on there is a load at the common rate, too."""
+        least = max(self.least, _FITS * scenario.wait) if self.least else Visit.least
         if scenario.rate:
-            return Visit(1, beside=2 * scenario.wait + 0.5)
-        return Visit(2 if number or self.rate else 1, beside=0 if number else _ALONE)
+            return Visit(1, beside=2 * scenario.wait + 0.5, least=least)
+        return Visit(2 if number or self.rate else 1, beside=0 if number else _ALONE, least=least)
 
 
 def _fitting(scenario: Scenario, contenders: list[Contender]) -> list[Contender]:
@@ -194,7 +199,7 @@ class Runner:
             self._step += 1
             if row.failed or row.hopeless:
                 continue
-            if self._budget.over:
+            if self._budget.over(visit):
                 row.failure = "" if row.rounds else "left out: the time was over"
                 continue
             began = time.monotonic()

@@ -18,17 +18,20 @@ from canter.bench import cli, page, pictures, screenshot
 from canter.bench.advice import Advice, advise
 from canter.bench.peers import PEERS, Environment
 from canter.bench.report import Report, Row, ScenarioInfo
+from canter.bench.scenarios import builtin
 from canter.bench.table import cells, circumstances, remarks
 
-SCENARIOS = ("fast", "block", "cpu", "polls", "stream")
+SCENARIOS = ("fast", "block", "cpu", "polls")
 """In the order in which they are told."""
 _FIRST = "polls"
 """Measured before the others: what its time-outs take is known then, when the rest of the time is shared."""
 COMPARED = (
-    "gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent", "uvicorn", "granian", "waitress", "uwsgi",
-    "cheroot", "freastal",
+    "gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent", "uvicorn", "granian", "uwsgi", "freastal",
 )  # fmt: skip
-WITHIN = "11.5m"
+"""As many as there is time for, with loads that tell something."""
+WITHIN = "10.5m"
+_LOADS = ("--least", "2.5s", "--polls", "1000", "--poll-time", "0.5s")
+"""Loads long enough for what they measure, and time for two rounds."""
 PEERS_PYTHON = "build/peers-venv/bin/python"
 BEGIN, END = "<!-- made by `make comparison`: begin -->", "<!-- end -->"
 _WIDTH = 1080
@@ -59,7 +62,7 @@ def command(within: str, rounds: int, python: str, folder: Path) -> list[str]:
         words += ["--peer-python", python]
     else:
         print(f"there is no {python}: no peers are compared (make peers)", file=sys.stderr)
-    words += ["--rounds", f"{rounds}", "--within", within]
+    words += [*_LOADS, "--rounds", f"{rounds}", "--within", within]
     return [*words, "--json", f"{folder}/comparison.json"]
 
 
@@ -75,7 +78,7 @@ def text(report: Report, advice: Sequence[Advice], folder: str) -> str:
     for scenario, found in zip(report.scenarios, advice, strict=True):
         parts += [
             f"### {scenario.title[:1].upper()}{scenario.title[1:]}",
-            f"{circumstances(scenario)}.",
+            f"{circumstances(report, scenario)}.",
             _table(report, scenario),
             *_remarks(report.of(scenario.name)),
             f"![{scenario.title}: answers a second, latency, CPU time, memory]({folder}/{scenario.name}.png)",
@@ -92,7 +95,6 @@ def _circumstances(report: Report) -> str:
         f"{machine.get('cores')} cores ({machine.get('server_cores')} for the server, one for the load)",
         f"{machine.get('system')}",
         f"{machine.get('python')}",
-        f"{report.rounds} rounds",
     )
     lines = [f"{', '.join(facts)}.", f"```\n{report.command}\n```"]
     versions = [f"{each.name} {each.version}" for each in report.contenders if not each.ours]
@@ -102,14 +104,19 @@ def _circumstances(report: Report) -> str:
 
 
 def _table(report: Report, scenario: ScenarioInfo) -> str:
-    rows = [row for row in report.of(scenario.name) if not row.failed and not row.hopeless]
+    rows = [row for row in report.of(scenario.name) if not (row.failed or row.hopeless or row.hurried)]
     rows.sort(key=lambda row: -row.rate)
     texts = {row.contender: cells(row) for row in rows}
     used = [key for key in _COLUMNS if any(key in each for each in texts.values())]
-    lines = ["| | " + " | ".join(_COLUMNS[key] for key in used) + " |", "|---|" + "--:|" * len(used)]
+    lines = [
+        "| | processes x threads | " + " | ".join(_COLUMNS[key] for key in used) + " |",
+        "|---|--:|" + "--:|" * len(used),
+    ]
     for name, found in texts.items():
-        shown = f"**{name}**" if report.contender(name).ours else name
-        lines.append(f"| {shown} | " + " | ".join(found.get(key, "") for key in used) + " |")
+        one = report.contender(name)
+        shown = f"**{name}**" if one.ours else name
+        values = [found.get(key, "") for key in used]
+        lines.append(f"| {shown} | {one.workers} x {one.threads} | " + " | ".join(values) + " |")
     return "\n".join(lines)
 
 
@@ -151,6 +158,8 @@ def write(report: Report, document: Path, folder: Path) -> None:
     """The pictures, the page and the document."""
     order = {name: number for number, name in enumerate(SCENARIOS)}
     report.scenarios.sort(key=lambda scenario: order.get(scenario.name, len(order)))
+    for name in builtin():
+        (folder / f"{name}.png").unlink(missing_ok=True)  # of a report with other scenarios
     for scenario in report.scenarios:
         screenshot.png(poster(report, scenario), folder / f"{scenario.name}.png", _WIDTH)
     advice = advise(report)
@@ -162,7 +171,7 @@ def write(report: Report, document: Path, folder: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m canter.bench.comparison", description=__doc__)
     parser.add_argument("--within", default=WITHIN, metavar="TIME", help=f"for everything ({WITHIN})")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N")
+    parser.add_argument("--rounds", type=int, default=2, metavar="N")
     parser.add_argument("--peer-python", default=PEERS_PYTHON, metavar="PYTHON")
     parser.add_argument("--show", default="", metavar="FILE", help="only show this recorded report")
     parser.add_argument("--docs", type=Path, default=Path("docs"), metavar="FOLDER")

@@ -79,8 +79,18 @@ def _of_class(name: str, interface: str, cores: int) -> Contender:
     keys = {"asgi": "canter-asyncio", "async_wsgi": "canter-async-wsgi"}
     key = keys.get(interface, "canter-asyncio-wsgi" if name == "asyncio" else f"canter-{name}")
     peer = replace(PEERS[key], needs=())  # the server itself says best what it lacks
-    workers = 2 * cores + 1 if name == "sync" else cores
-    return Contender(name, peer, name, workers, THREADS)
+    return _contender(name, peer, 2 * cores + 1 if name == "sync" else cores)
+
+
+def _contender(name: str, peer: Peer, workers: int) -> Contender:
+    """With what it takes: one process, one thread, where its command asks for no other number."""
+    return Contender(
+        name,
+        peer,
+        name,
+        workers if "{workers}" in peer.command else 1,
+        THREADS if "{threads}" in peer.command else 1,
+    )
 
 
 _VARIANT = re.compile(r"\s*([^:]+?)\s*:\s*(-.*)")
@@ -137,4 +147,4 @@ def peers(name: str, interfaces: Iterable[str], cores: int) -> list[Contender]:
     if not found:
         raise PlanError(f"peer {name!r} does not run {' or '.join(interfaces)} applications")
     workers = {each.name: 2 * cores + 1 if not each.blocking else cores for each in found}
-    return [Contender(each.name, each, each.name, workers[each.name], THREADS) for each in found]
+    return [_contender(each.name, each, workers[each.name]) for each in found]

@@ -71,7 +71,7 @@ def _scenario(report: Report, scenario: ScenarioInfo) -> str:
     shown = "".join(f"<div><h3>{escape(each.title)}</h3>{each.svg}</div>" for each in of(report, scenario))
     return (
         f"<h2>{escape(scenario.title)}</h2>"
-        f'<p class="dim">{escape(circumstances(scenario))}</p>'
+        f'<p class="dim">{escape(circumstances(report, scenario))}</p>'
         f'<div class="pictures">{shown}</div>'
         f"{_table(rows)}{_commands(rows)}"
     )
@@ -133,7 +133,6 @@ def _machine(report: Report) -> str:
         "Python": machine.get("python"),
         "load before": ", ".join(f"{value:.2f}" for value in machine.get("load", ())),
         "took": f"{machine['took']:g} s" if machine.get("took") else "",
-        "rounds": f"{report.rounds} of {report.seconds:g} s a load",
     }
     entries = "".join(f"<dt>{name}</dt><dd>{escape(str(text))}</dd>" for name, text in facts.items() if text)
     command = f"<p>All of it again: <code>{escape(report.command)}</code></p>" if report.command else ""

@@ -8,6 +8,7 @@ made from this and from nothing else, so a recorded report says the same again.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import median
@@ -136,6 +137,27 @@ class Row:
         return self.steady.measured < 0.9 * arrived
 
     @property
+    def load_seconds(self) -> float:
+        """Of each load at full speed, on average."""
+        return self.full.seconds / len(self.rounds) if self.full is not None and self.rounds else 0.0
+
+    @property
+    def turn(self) -> float:
+        """Seconds in which every client gets an answer, at full speed; 0.0 where that is not the question.
+
+        By Little's law, and not from the latencies: those that came in time may be the short ones. Of a
+        closed loop alone: where requests have a rate of their own, nothing queues that is kept up with.
+        """
+        if self.alone is None or self.full is None:
+            return 0.0
+        return self.full.in_flight / self.full.rate if self.full.rate else math.inf
+
+    @property
+    def hurried(self) -> bool:
+        """Whether the loads were too short to tell how much it can do: for two answers to each client."""
+        return 2 * self.turn > self.load_seconds
+
+    @property
     def failed(self) -> bool:
         return bool(self.failure)
 
@@ -172,8 +194,9 @@ class Report:
     machine: dict[str, Any] = field(default_factory=dict)
     command: str = ""
     seconds: float = 0.0
-    """Of load in each round."""
+    """Of load in each round, as asked for."""
     rounds: int = 0
+    """As asked for: those that were made are in the rows."""
     scenarios: list[ScenarioInfo] = field(default_factory=list)
     contenders: list[ContenderInfo] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)

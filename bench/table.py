@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.box import SIMPLE_HEAD
@@ -139,6 +140,11 @@ def remarks(row: Row) -> list[str]:
     if row.errors:
         failed = "failed: " + ", ".join(f"{kind} {count:,}" for kind, count in row.errors.items())
         found.append(f"{failed}; most did, so it was visited once" if row.hopeless else failed)
+    if row.hurried:
+        found.append(
+            f"loads of {row.load_seconds:.1f} s are too short for it: "
+            f"it needs {row.turn:.1f} s to answer each client once"
+        )
     return found
 
 
@@ -147,20 +153,30 @@ def milliseconds(seconds: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def heading(scenario: ScenarioInfo) -> str:
-    """The scenario and what its latencies were measured at."""
-    return f"{scenario.title}, {circumstances(scenario)}"
+def heading(report: Report, scenario: ScenarioInfo) -> str:
+    """The scenario and how it was measured."""
+    return f"{scenario.title}, {circumstances(report, scenario)}"
 
 
-def circumstances(scenario: ScenarioInfo) -> str:
+def circumstances(report: Report, scenario: ScenarioInfo) -> str:
     at = f"{scenario.rate:,.0f}/s" if scenario.rate else "full speed"
-    return f"{scenario.connections:,} connections; latency at {at}"
+    return f"{scenario.connections:,} connections; {_made(report.of(scenario.name))}; latency at {at}"
+
+
+def _made(rows: Sequence[Row]) -> str:
+    """The rounds that were made, not those that were asked for, and how long their loads were."""
+    count = max((len(row.rounds) for row in rows), default=0)
+    seconds = sorted({f"{row.load_seconds:.1f}" for row in rows if row.rounds}, key=float)
+    if not seconds:
+        return "no rounds"
+    length = seconds[0] if len(seconds) == 1 else f"{seconds[0]} to {seconds[-1]}"
+    return f"{count} round{'s' * (count > 1)}, loads of {length} s"
 
 
 def show(console: Console, report: Report, advice: list[Advice]) -> None:
     """The whole report."""
     for scenario in report.scenarios:
-        console.print(Text(heading(scenario), style="bold"))
+        console.print(Text(heading(report, scenario), style="bold"))
         if any(not row.failed for row in report.of(scenario.name)):
             console.print(_table(report, scenario, console.width))
         for row in report.of(scenario.name):
