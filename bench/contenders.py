@@ -20,8 +20,8 @@ KEEP_ALIVE = 30
 """Seconds for which a connection may be idle: longer than any is while it is loaded."""
 CLASSES: dict[str, tuple[str, ...]] = {
     "wsgi": ("sync", "gthread", "gevent", "eventlet", "asyncio", "tornado"),
-    "asgi": ("asyncio",),
-    "async_wsgi": ("asyncio",),
+    "asgi": ("asyncio", "tornado"),
+    "async_wsgi": ("asyncio", "tornado"),
 }
 """Worker classes by the interface of the application they can run."""
 
@@ -76,9 +76,9 @@ def twins(cores: int, names: Iterable[str] = ()) -> list[Contender]:
 
 
 def _of_class(name: str, interface: str, cores: int) -> Contender:
-    keys = {"asgi": "canter-asyncio", "async_wsgi": "canter-async-wsgi"}
-    key = keys.get(interface, "canter-asyncio-wsgi" if name == "asyncio" else f"canter-{name}")
-    peer = replace(PEERS[key], needs=())  # the server itself says best what it lacks
+    keys = {"asgi": "canter-asyncio", "async_wsgi": "canter-async-wsgi", "wsgi": "canter-asyncio-wsgi"}
+    key = keys[interface] if name == "asyncio" else f"canter-{name}"
+    peer = replace(PEERS[key], interface=interface, needs=())  # the server itself says best what it lacks
     return _contender(name, peer, 2 * cores + 1 if name == "sync" else cores)
 
 

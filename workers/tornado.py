@@ -18,7 +18,9 @@ end, signals, and the time that a stop leaves.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import get_ident
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -44,9 +46,12 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest, RequestStartLine
 
     from canter.http._http1 import Request
+    from canter.scoreboard import Slot
 
 GOING_AWAY, RESTARTS = 1001, 1012  # close codes of WebSockets (RFC 6455 7.4.1; IANA)
 IDLE = 2.0  # seconds that a stop leaves to a request on its way, as on the other classes
+BATCH = 128  # connections accepted in one turn of the loop, as by Tornado itself
+PAUSE_LEAST, PAUSE_MOST = 0.1, 1.0  # seconds without accepting after a failure
 ABANDONED = 499  # logged where the client left before the answer began; nginx's
 # What Tornado's server has no equivalent for.
 UNHEARD = (
@@ -125,7 +130,7 @@ class TornadoWorker(AsyncioWorker):
     async def serve_tornado(self, server: Server) -> None:
         """Until a stop: serve. Then until nothing runs, or the time is over: finish."""
         self.over = asyncio.Event()
-        server.add_sockets(self.listeners)
+        server.hear()
         self.loop.add_reader(self.poller.fileno(), self.look, server)
         beat = self.loop.create_task(self.beat(server))
         await self.over.wait()
@@ -163,6 +168,7 @@ class Visit:
     headers: list[tuple[str, str]] = field(default_factory=list)
     sent: int = 0  # octets of the body
     timer: asyncio.TimerHandle | None = None
+    slot: Slot | None = None  # on the scoreboard; None: all were taken
 
     @property
     def status(self) -> str | None:
@@ -183,12 +189,15 @@ class Server(HTTPServer):
         self.worker = worker
         self.row = worker.row
         self.proxies = Proxies(cfg.forwarded_allow_ips, cfg.forwarder_headers, cfg.secure_scheme_headers)
+        self.slots = [self.row.slot(index) for index in reversed(range(self.row.slots))]  # free ones
+        self.thread = get_ident()
         self.deadline_of = worker.deadline_of() or (lambda _: cfg.request_timeout)
         self.connections: dict[object, HTTPConnection] = {}  # and the request that each has now
         self.running: dict[HTTPConnection, Visit] = {}
         self.sockets: WeakSet[WebSocketHandler] = WeakSet()
         self.parting: list[IOStream] = []  # of WebSockets that were told to close
         self.accepting = True
+        self.paused = 0.0  # seconds, at the last failure to accept; 0: the last try did not fail
         self.patient = True  # a stop's time for requests that are on their way is not over
         self.begun = 0  # connections that were accepted, and await their turn of the loop
         self.last: WeakSet[HTTPConnection] = WeakSet()  # requests whose answers said that no more are heard
@@ -211,6 +220,48 @@ class Server(HTTPServer):
         return self.begun + len(self.connections) + len(self.parting)
 
     # -- connections -----------------------------------------------------------------------------
+
+    def hear(self) -> None:
+        """Accept from now on, until a stop."""
+        if self.accepting:
+            for sock in self.worker.listeners:
+                self.worker.loop.add_reader(sock, self.accept, sock)
+
+    def stop(self) -> None:
+        """Accept no more."""
+        super().stop()
+        for sock in self.worker.listeners:
+            self.worker.loop.remove_reader(sock)
+            sock.close()
+
+    def accept(self, sock: socket.socket) -> None:
+        """A client knocks. Without descriptors or memory the listener stays ready: then pause."""
+        try:
+            for _ in range(BATCH):
+                self.take(sock)
+        except BlockingIOError:
+            pass  # that was all
+        except OSError as error:
+            self.pause(error)
+
+    def take(self, sock: socket.socket) -> None:
+        """Accept a connection. Raises OSError; BlockingIOError when none waits."""
+        try:
+            connection, address = sock.accept()
+        except ConnectionAbortedError:
+            return
+        self.paused = 0.0
+        self.handle_stream(IOStream(connection, max_buffer_size=self.max_buffer_size), address)
+
+    def pause(self, error: OSError) -> None:
+        """Accept no more for a while: asking again at once would spin."""
+        first = not self.paused
+        self.paused = min(max(self.paused * 2, PAUSE_LEAST), PAUSE_MOST)
+        for sock in self.worker.listeners:
+            self.worker.loop.remove_reader(sock)
+        self.worker.loop.call_later(self.paused, self.hear)
+        if first:
+            self.worker.log.warning("accept failed: %s; pausing. Raise the limit (ulimit -n)", error.strerror)
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """A connection was accepted."""
@@ -251,14 +302,9 @@ class Server(HTTPServer):
     def empty_backlog(self) -> None:
         """Accept what waits: the whole server stops, nobody else will."""
         for sock in self.worker.listeners:
-            while True:
-                try:
-                    connection, address = sock.accept()
-                except ConnectionAbortedError:
-                    continue
-                except OSError:  # BlockingIOError: that was all
-                    break
-                self.handle_stream(IOStream(connection, max_buffer_size=self.max_buffer_size), address)
+            with suppress(OSError):  # BlockingIOError: that was all
+                while True:
+                    self.take(sock)
 
     def close_idle(self) -> None:
         """Whoever has asked for nothing by now is not waited for."""
@@ -289,6 +335,7 @@ class Server(HTTPServer):
         self.running[request_conn] = visit
         self.row[cells.BUSY] = len(self.running)
         self.row[cells.REQUESTS] += 1
+        self.show(visit, line)
         if context.recycle_after and self.row[cells.REQUESTS] >= context.recycle_after:
             self.row[cells.RECYCLE] = self.row[cells.RECYCLE] or cells.RECYCLE_REQUESTS
         if seconds := self.deadline_of(line.path.partition("?")[0]):
@@ -298,6 +345,15 @@ class Server(HTTPServer):
         if context.pre_request is not None:
             context.pre_request(self.worker, visit.request)
 
+    def show(self, visit: Visit, line: RequestStartLine) -> None:
+        """Say on the scoreboard what is served: so the master can name it, should we hang or crash."""
+        if self.slots:
+            visit.slot = self.slots.pop()
+            id = "" if visit.id == "-" else visit.id
+            visit.slot.begin(visit.began, self.thread, line.method, line.path, visit.peer, id)
+        else:
+            self.row[cells.UNSEEN] += 1
+
     def end_request(self, request_conn: HTTPConnection) -> None:
         """The answer is complete, or the connection has ended before."""
         visit = self.running.pop(request_conn, None)
@@ -305,6 +361,9 @@ class Server(HTTPServer):
             return
         self.row[cells.BUSY] = len(self.running)
         self.row[cells.BYTES_OUT] += visit.sent
+        if visit.slot is not None:
+            visit.slot.end()
+            self.slots.append(visit.slot)
         if visit.timer is not None:
             visit.timer.cancel()
         context = self.worker.context

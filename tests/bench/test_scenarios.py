@@ -86,7 +86,8 @@ def test_an_access_log_without_requests(tmp_path: Path) -> None:
 
 
 def test_classes_by_interface() -> None:
-    assert [each.name for each in contenders.classes("asgi", 2)] == ["asyncio"]
+    assert [each.name for each in contenders.classes("asgi", 2)] == ["asyncio", "tornado"]
+    assert contenders.classes("asgi", 2, ["tornado"])[0].peer.interface == "asgi"
     wsgi = {each.name: each for each in contenders.classes("wsgi", 2)}
     assert (wsgi["sync"].workers, wsgi["gthread"].workers) == (5, 2)
     wanted = "-k gthread -w 2 --keep-alive 30 --threads 64 --worker-connections 10000"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -179,6 +181,37 @@ def test_deadline(tmp_path: Path) -> None:
         with stage.client() as client:
             assert client.get("/").status == 200
         assert "Traceback" not in stage.server.log
+
+
+def test_no_descriptors_left(tmp_path: Path) -> None:
+    """Accepting pauses, with one line in the log; it goes on when there are some again."""
+    with tornado(tmp_path) as stage, stage.client() as kept:
+        pid = json.loads(kept.get("/").body)["pid"]
+        taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+        lowest = next(number for number in itertools.count() if number not in taken)
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest, hard))
+        with stage.client() as client:
+            client.send(get("/"))
+            stage.server.wait_log("WARNING.*accept failed: .*; pausing")
+            for _ in range(20):
+                assert kept.get("/").status == 200
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+            assert client.answer().status == 200
+        assert stage.server.log.count("accept failed") == 1
+        assert "Traceback" not in stage.server.log
+
+
+@pytest.mark.parametrize("way", ["crash", "hang"])
+def test_what_ran_is_named_when_its_worker_ends(tmp_path: Path, way: str) -> None:
+    settings = {"timeout": 2} if way == "hang" else {}
+    with tornado(tmp_path, **settings) as stage:
+        with stage.client() as client:
+            client.send(get(f"/{way}", "X-Request-Id: r-17"))
+            assert client.rest() == b""
+        stage.server.wait_log(rf"in flight: GET /{way} from 127.0.0.1 .*id r-17")
+        with stage.client() as client:
+            assert client.get("/").status == 200
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1001), (signal.SIGHUP, 1012)])

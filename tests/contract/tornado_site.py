@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +44,44 @@ class Drip(RequestHandler):
         self.gone.set()
 
 
+class Hang(RequestHandler):
+    """Blocks the loop, and does not return."""
+
+    def get(self) -> None:
+        while True:
+            time.sleep(60)
+
+
+class Spin(RequestHandler):
+    """Blocks the loop, too, with Python code."""
+
+    def get(self) -> None:
+        while True:
+            pass
+
+
+class Crash(RequestHandler):
+    def get(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Echo(WebSocketHandler):
     def on_message(self, message: str | bytes) -> None:
         self.write_message(message)
 
 
 def make_app() -> Any:
-    return Application([("/", Hello), ("/wait/(.*)", Wait), ("/drip", Drip), ("/echo", Echo)])
+    return Application(
+        [
+            ("/", Hello),
+            ("/wait/(.*)", Wait),
+            ("/drip", Drip),
+            ("/hang", Hang),
+            ("/spin", Spin),
+            ("/crash", Crash),
+            ("/echo", Echo),
+        ]
+    )
 
 
 app = make_app()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,7 @@ from tests.wire.apps import pattern
 
 APPS = Path(__file__).with_name("apps")
 WSGI_CLASSES = ["sync", "gthread", "gevent", "eventlet", "asyncio", "tornado"]
+ASGI_CLASSES = ["asyncio", "tornado"]
 WSGI_FRAMEWORKS = ["flask", "django", "falcon", "bottle", "pyramid"]
 ASGI_FRAMEWORKS = ["starlette", "fastapi", "django", "falcon", "quart", "litestar"]
 UPLOAD = pattern(1 << 20)
@@ -34,10 +36,11 @@ def wsgi(request: pytest.FixtureRequest) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module", params=ASGI_FRAMEWORKS)
+@pytest.fixture(scope="module", params=product(ASGI_CLASSES, ASGI_FRAMEWORKS), ids="-".join)
 def asgi(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server]]:
-    with serve(f"asgi_apps:make({request.param!r})", "asyncio", cwd=APPS) as server:
-        yield request.param, server
+    worker_class, framework = request.param
+    with serve(f"asgi_apps:make({framework!r})", worker_class, cwd=APPS) as server:
+        yield framework, server
 
 
 def visit(url: str) -> None:
