@@ -70,7 +70,7 @@ cdef class Poller:
     cdef int accept_some(self, object site) except -1
     cdef int adopt(self, Stream stream) except -1
     cdef int receive(self, Stream stream) except -1
-    cdef int advance(self, Stream stream) except -1
+    cdef int advance(self, Stream stream, Py_ssize_t n=*) except -1
     cdef int queue(self, Stream stream) except -1
     cdef int refuse(self, Stream stream, object error) except -1
     cdef int settle(self, Stream stream) except -1

@@ -646,7 +646,7 @@ cdef class Poller:
                 return self.watch_stream(stream)
             if n > 0 and stream.state == BODY:
                 self.touch(stream)
-            self.advance(stream)
+            self.advance(stream, n)
             if stream.state == QUEUED:
                 stream.stirred = n == SCRATCH or stream.fin
                 return 0
@@ -656,17 +656,19 @@ cdef class Poller:
                 return self.watch_stream(stream)
         return 0
 
-    cdef int advance(self, Stream stream) except -1:
-        """See whether what is buffered makes a request that can be served."""
+    cdef int advance(self, Stream stream, Py_ssize_t n=0) except -1:
+        """See whether what is buffered, `n` octets of it new, makes a request that can be served."""
         try:
             if stream.state == BODY:
-                stream.body_moved(0, self.now)
+                stream.body_moved(n)
             else:
                 stream.request = stream.http.next_request()
                 if stream.request is None:
                     if stream.state == IDLE and stream.http.started:
                         self.place(stream, HEAD)
                     return 0
+                if stream.request.has_body:
+                    stream.body_begins()
                 if self.holds_back(stream):
                     stream.held = stream.request.content_length
                     self.terms.buffered += stream.held
@@ -674,6 +676,7 @@ cdef class Poller:
         except ProtocolError as error:
             return self.refuse(stream, error)
         if stream.state == BODY and stream.http.buffered() < stream.request.content_length:
+            stream.body_waits()
             return 0
         return self.queue(stream)
 

@@ -88,8 +88,8 @@ cdef class Stream:
     cdef int file_fd                             # of a finished answer: a file's rest, or -1
     cdef int64_t file_at, file_left
     cdef Py_ssize_t held                         # what this stream counts in terms.buffered
-    cdef int64_t rate_since                      # body_min_rate: the window's begin, and what came in it
-    cdef long long rate_got
+    cdef int64_t rate_since, rate_waited         # body_min_rate: since when the client is waited for, and how long it was
+    cdef long long rate_got                      # octets that came meanwhile
     cdef readonly uint64_t sent                  # octets, all answers
     cdef int64_t taken                           # of them, when took_some() was last asked
 
@@ -114,5 +114,7 @@ cdef class Stream:
     cdef int flush(self) except -1
     cpdef int peer_left(self)
     cdef bint waits_for(self, bint write, int64_t limit) except -1
-    cdef int body_moved(self, Py_ssize_t n, int64_t now) except -1
+    cdef void body_begins(self) noexcept
+    cdef void body_waits(self) noexcept
+    cdef int body_moved(self, Py_ssize_t n) except -1
     cdef int shut(self) except -1

@@ -238,7 +238,7 @@ cdef class Stream:
         """Feed what comes next, waiting for it."""
         cdef Py_ssize_t n = self.try_recv()
         if n > 0:
-            self.body_moved(n, canter_now())
+            self.body_moved(n)
         elif n < 0:
             self.wait_for_body()
         return 0
@@ -257,7 +257,7 @@ cdef class Stream:
                 if n > 0:
                     at += n
                     self.http.received(n)
-                    self.body_moved(n, canter_now())
+                    self.body_moved(n)
                 elif n < 0 and errno == EINTR:
                     continue
                 elif n < 0 and errno == EAGAIN:
@@ -286,15 +286,17 @@ cdef class Stream:
             if n == 0:
                 n = self.try_recv()
                 if n < 0:
+                    self.body_waits()
                     return None
-                self.body_moved(n, canter_now())
+                self.body_moved(n)
                 continue
             n = recv(self.fd, scratch, <size_t>min(n, SCRATCH), MSG_DONTWAIT)
             if n > 0:
                 self.http.received(n)
-                self.body_moved(n, canter_now())
+                self.body_moved(n)
                 return PyBytes_FromStringAndSize(scratch, n)
             if n < 0 and errno == EAGAIN:
+                self.body_waits()
                 return None
             if n == 0 or errno != EINTR:
                 self.gone = self.gone or n < 0
@@ -314,23 +316,34 @@ cdef class Stream:
                 return b""
 
     cdef int wait_for_body(self) except -1:
+        self.body_waits()
         if not self.waits_for(False, self.terms.body_ns):
             raise RequestTimeout(f"the body did not move for {self.terms.body_ns / 1e9:g} s")
         return 0
 
-    cdef int body_moved(self, Py_ssize_t n, int64_t now) except -1:
-        """Hold the body to `body_min_rate`, in windows of ten seconds."""
+    cdef void body_begins(self) noexcept:
+        """A request with a body: `body_min_rate` counts anew."""
+        self.rate_since = self.rate_waited = 0
+        self.rate_got = 0
+
+    cdef void body_waits(self) noexcept:
+        """From now on it is the client that is waited for."""
+        if self.terms.body_min_rate:
+            self.rate_since = canter_now()
+
+    cdef int body_moved(self, Py_ssize_t n) except -1:
+        """Hold the client to `body_min_rate`, in windows of ten seconds in which it was waited for."""
         if self.terms.body_min_rate == 0:
             return 0
         self.rate_got += n
-        if self.rate_since == 0:
-            self.rate_since = now
-        elif now - self.rate_since > RATE_WINDOW * SECOND:
-            if self.rate_got < self.terms.body_min_rate * ((now - self.rate_since) // SECOND):
-                raise RequestTimeout(
-                    f"the body came slower than {self.terms.body_min_rate} octets a second")
-            self.rate_since = now
-            self.rate_got = 0
+        if self.rate_since:
+            self.rate_waited += canter_now() - self.rate_since
+            self.rate_since = 0
+        if self.rate_waited < RATE_WINDOW * SECOND:
+            return 0
+        if self.rate_got < self.terms.body_min_rate * (self.rate_waited // SECOND):
+            raise RequestTimeout(f"the body came slower than {self.terms.body_min_rate} octets a second")
+        self.body_begins()
         return 0
 
     # -- writing --------------------------------------------------------------------

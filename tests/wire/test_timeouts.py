@@ -16,7 +16,7 @@ import pytest
 
 from canter.testing import Server, serve
 from tests.policy import get
-from tests.wire.conftest import Family, settings_of
+from tests.wire.conftest import APPS, Family, settings_of
 from tests.wire.dialogue import Answer, Client, Tail, ask
 from tests.wire.test_bodies import CHUNKED
 
@@ -240,21 +240,66 @@ def test_what_moves_may_take_its_time(act: Act, scene: str) -> None:
     assert (seen.answer.status, seen.answer.complete) == (200, True)
 
 
-def test_min_rate() -> None:
-    """--body-min-rate ends a body that moves, but too slowly. Ten seconds a window: one class is enough."""
+RATE = 1000  # octets a second, over windows of ten seconds
+
+
+def drip(client: Client, octets: bytes, size: int) -> Answer:
+    """Send a body in pieces of `size`, two a second, until it is over or the server has had enough."""
+    client.sock.settimeout(0.5)
+    for at in range(0, len(octets), size):
+        client.try_send([octets[at : at + size]])
+        try:
+            client.more()
+            break
+        except AssertionError:
+            continue
+    client.sock.settimeout(30)
+    return client.answer()
+
+
+def chunks_too_slow(client: Client) -> int:
+    client.send(ask("digest", None, CHUNKED, method=POST))
+    return drip(client, b"1\r\nx\r\n" * 60, 6).status
+
+
+def small_body_too_slow(client: Client) -> int:
+    """It is received before the application runs."""
+    client.send(ask("digest", None, b"Content-Length: 60000", method=POST))
+    return drip(client, b"x" * 6000, 100).status
+
+
+def small_body_fast_enough(client: Client) -> int:
+    client.send(ask("digest", None, b"Content-Length: 48000", method=POST))
+    return drip(client, b"x" * 48000, 2000).status
+
+
+def bodies_far_apart(client: Client) -> int:
+    """Time without a body does not count."""
+    for pause in (11, 0):
+        client.send(ask("digest", None, b"Content-Length: 4", method=POST))
+        assert drip(client, b"abcd", 2).status == 200
+        time.sleep(pause)  # what is tested is that time passed
+    return 200
+
+
+@pytest.mark.parametrize("worker_class", ["gthread", "asyncio-asgi"])
+def test_min_rate(worker_class: str) -> None:
+    """--body-min-rate ends a body that moves, but too slowly; ten seconds a window."""
+    wanted = {
+        chunks_too_slow: 408,
+        small_body_too_slow: 408,
+        small_body_fast_enough: 200,
+        bodies_far_apart: 200,
+    }
+    app = APPS.get(worker_class, "apps:app")
     with (
-        serve("apps:app", **settings_of("gthread", {"body_min_rate": 1000})) as server,
-        Client(server) as client,
+        serve(app, **settings_of(worker_class, {"body_min_rate": RATE})) as server,
+        ThreadPoolExecutor() as pool,
     ):
-        client.send(ask("digest", None, CHUNKED, method=POST))
-        client.sock.settimeout(0.5)
-        for _ in range(100):
-            client.try_send([b"1\r\nx\r\n"])
-            try:
-                client.more()
-                break
-            except AssertionError:
-                continue
-        client.sock.settimeout(30)
-        assert client.answer().status == 408
-        assert server.wait_log(rf" 408 to {client.name}: .*1000 octets a second")
+
+        def play(client_of: Callable[[Client], int]) -> int:
+            with Client(server) as client:
+                return client_of(client)
+
+        assert dict(zip(wanted, pool.map(play, wanted), strict=True)) == wanted
+        assert server.wait_log(r" 408 to .*1000 octets a second")
