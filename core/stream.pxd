@@ -88,7 +88,7 @@ cdef class Stream:
     cdef int file_fd                             # of a finished answer: a file's rest, or -1
     cdef int64_t file_at, file_left
     cdef Py_ssize_t held                         # what this stream counts in terms.buffered
-    cdef int64_t rate_since, rate_waited         # body_min_rate: since when the client is waited for, and how long it was
+    cdef int64_t rate_since, rate_waited         # body_min_rate: since when the client is waited for, how long it was
     cdef long long rate_got                      # octets that came meanwhile
     cdef readonly uint64_t sent                  # octets, all answers
     cdef int64_t taken                           # of them, when took_some() was last asked
