@@ -131,9 +131,9 @@ def _advice(advice: Advice) -> str:
     return f"Advice: `{advice.command}`, because {'; '.join(advice.reasons)}."
 
 
-def put(document: str, made: str) -> str:
+def put(document: str, made: str, marker: str = BEGIN) -> str:
     """The document with what was made between its markers. Raises ValueError where it has none."""
-    before, begin, rest = document.partition(BEGIN)
+    before, begin, rest = document.partition(marker)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError("the markers are missing")

@@ -13,13 +13,13 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from canter.bench.claims import NATIVE, NATIVE_ASGI, Recorded, Verdict, middle, verdicts
+from canter.bench.claims import NATIVE, NATIVE_ASGI, Recorded, Rounds, Verdict, middle, verdicts
 from canter.bench.measure import MIB, Bench, Figures, Scenario, Wrong, once, workplace
 from canter.bench.peers import PEERS, Environment, Peer
 from canter.bench.server import ServerFailed
@@ -165,8 +165,8 @@ _COLUMNS = {
 }
 
 
-def table(scenario: Scenario, figures: dict[str, list[Figures]], refused: dict[str, str]) -> str:
-    """A scenario as lines of text: medians, the spread of the CPU time, and its ratio to ours."""
+def table_rows(figures: Mapping[str, Rounds]) -> list[list[str]]:
+    """The head and a row a server, the cheapest first: medians, spread of the CPU time, ratio to ours."""
     columns = [key for key in _COLUMNS if any(key in each for rounds in figures.values() for each in rounds)]
     ours = next((name for name in figures if name.startswith("canter")), None)
     base = middle(figures[ours], "us") if ours else None
@@ -175,7 +175,13 @@ def table(scenario: Scenario, figures: dict[str, list[Figures]], refused: dict[s
         cost = middle(rounds, "us")
         values = [middle(rounds, key) for key in columns]
         ratio = f"{cost / base:.2f}" if cost and base else ""
-        rows.append([name, *(_number(value) for value in values), _spread(rounds), ratio])
+        rows.append([name, *(shown(value) for value in values), _spread(rounds), ratio])
+    return rows
+
+
+def table(scenario: Scenario, figures: Mapping[str, Rounds], refused: dict[str, str]) -> str:
+    """A scenario as lines of text."""
+    rows = table_rows(figures)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [scenario.title, ""]
     for row in rows:
@@ -189,13 +195,13 @@ def table(scenario: Scenario, figures: dict[str, list[Figures]], refused: dict[s
     return "\n".join(lines)
 
 
-def _number(value: float | None) -> str:
+def shown(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def _spread(rounds: list[Figures]) -> str:
+def _spread(rounds: Rounds) -> str:
     values = [each["us"] for each in rounds if "us" in each]
     return f"{min(values):.3g}-{max(values):.3g}" if values else ""
 
@@ -209,7 +215,7 @@ def claims_table(found: Sequence[Verdict]) -> str:
         word = "held" if verdict.held else "MISSED"
         lines.append(
             f"{word:6}  {verdict.ratio:6.2f} x, wanted {claim.least:g}{goal}  "
-            f"{claim.text}: {claim.ours} {_number(verdict.ours)}, {verdict.against} {_number(verdict.theirs)}"
+            f"{claim.text}: {claim.ours} {shown(verdict.ours)}, {verdict.against} {shown(verdict.theirs)}"
         )
     return "\n".join(lines)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
-from canter.bench import cost, wrk
+from canter.bench import cost, cost_page, wrk
 from canter.bench.claims import CLAIMS, Claim, judge, middle, verdicts
 from canter.bench.cost import SCENARIOS, claims_table, peer, table
 from canter.bench.measure import Wrong, application
@@ -138,3 +139,20 @@ def test_differences() -> None:
     rate, latency = differences((110.0, 0.95), (100.0, 1.0))
     assert rate == pytest.approx(0.1)
     assert latency == pytest.approx(0.05)
+
+
+def test_the_page_of_figures() -> None:
+    """Claims with what they were judged by, then a table a scenario, of several records."""
+    machine = {"date": "2026-11-25T20:00:00", "cpu": "X", "cores": 2, "system": "Linux", "python": "CPython"}
+    common = {"machine": machine, "seconds": 2.0, "versions": {"canter-sync": "1", "bjoern": "3.2"}}
+    rounds = {"canter-sync": [{"us": 8.0}, {"us": 10.0}], "bjoern": [{"us": 12.0}, {"us": 12.0}]}
+    hello = {**common, "figures": {"hello": rounds}, "out": {"hello": {"freastal": "it is not there"}}}
+    upload = {**common, "figures": {"upload": {"canter-sync": [{"us": 20.0}, {"us": 20.0}]}}, "out": {}}
+    made = cost_page.text([hello, upload])
+    assert "2 cores, Linux, CPython; 2 rounds of 2 s" in made
+    assert "| hello, sync: fastest native server | 0.9 x | 1.1 x | 1.33 x | 9 | bjoern 12 |" in made
+    assert "### Hello, keep-alive (`hello`)\n\n| server | CPU us | spread | x ours |" in made
+    assert "| bjoern | 12 | 12-12 | 1.33 |\n\n- freastal: out, it is not there" in made
+    assert "### 1 MiB upload (`upload`)" in made
+    assert made.endswith("Versions: bjoern 3.2.")
+    assert cost_page.MARKER in (Path(__file__).parents[2] / cost_page.PAGE).read_text()
