@@ -1,24 +1,24 @@
 """``python -m canter.bench.interface APP``: prints which interface an application speaks.
 
-In a process of its own, because loading an application may do anything.
+In a process of its own, because loading an application may do anything. Told as the
+server itself tells it, so that nothing is measured that it would refuse.
 """
 
 from __future__ import annotations
 
-import inspect
 import sys
 
+from canter.errors import AppImportError
 from canter.gateway import loader
+from canter.gateway.interface import tell
 
 
 def interface(app: object) -> str:
-    """``asgi`` for a coroutine function of three parameters, ``async_wsgi`` of two, else ``wsgi``."""
-    if inspect.isclass(app):
+    """``asgi``, ``async_wsgi`` or ``wsgi``; the last, too, where the server will say what is wrong."""
+    try:
+        return tell(app).name.lower()
+    except AppImportError:
         return "wsgi"
-    function = app if inspect.isroutine(app) else getattr(app, "__call__", app)  # noqa: B004
-    if not inspect.iscoroutinefunction(function):
-        return "wsgi"
-    return "asgi" if len(inspect.signature(function).parameters) == 3 else "async_wsgi"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,10 @@ async def async_wsgi_function(environ, start_response): ...
 def wsgi_function(environ, start_response): ...
 
 
+def asgi_in_a_function(scope, receive, send):
+    return asgi_function(scope, receive, send)
+
+
 class AsgiObject:
     async def __call__(self, scope, receive, send): ...
 
@@ -131,3 +136,6 @@ def test_interfaces() -> None:
     assert interface(async_wsgi_function) == "async_wsgi"
     assert interface(AsgiTwo) == "wsgi"
     assert interface(AsgiObject().__call__) == "asgi"
+    assert interface(partial(asgi_function)) == "asgi"
+    assert interface(partial(async_wsgi_function)) == "async_wsgi"
+    assert interface(asgi_in_a_function) == "asgi"
