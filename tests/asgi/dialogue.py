@@ -20,8 +20,8 @@ class Answer(NamedTuple):
 class Client:
     """One connection. What it waits for must come within a deadline, else the test fails."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+    def __init__(self, port: int, source: str = "127.0.0.1") -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), DEADLINE, (source, 0))
         self.held = b""
 
     def say(self, octets: bytes) -> None:
@@ -102,8 +102,8 @@ class Client:
 
 
 @contextmanager
-def connected(port: int) -> Iterator[Client]:
-    client = Client(port)
+def connected(port: int, source: str = "127.0.0.1") -> Iterator[Client]:
+    client = Client(port, source)
     try:
         yield client
     finally:

@@ -71,6 +71,16 @@ def test_scope_follows_a_trusted_proxy(server: Server) -> None:
     assert (scope["scheme"], scope["client"]) == ("https", ["192.0.2.7", 0])
 
 
+def test_scope_does_not_follow_a_stranger(server: Server) -> None:
+    """From an address that is no trusted proxy's, though it is the same machine's."""
+    with connected(server.port, source="127.0.0.2") as client:
+        client.get("/show", "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https")
+        peer = list(client.sock.getsockname())
+        scope = json.loads(client.answer().body)
+    assert (scope["scheme"], scope["client"], scope["root_path"]) == ("http", peer, "")
+    assert peer[0] == "127.0.0.2"
+
+
 def test_proxy_that_contradicts_itself_is_refused(server: Server) -> None:
     answer = ask(server, "/show", "X-Forwarded-Proto: https", "X-Forwarded-Ssl: off")
     assert (answer.status, answer.fields["connection"]) == (400, "close")

@@ -126,6 +126,11 @@ def test_other_upgrades_are_ignored(server: Server) -> None:
         assert client.answer().body == b"http"
 
 
+def large(first: int) -> bytes:
+    """A frame of 400 kB, whose first octet says what it is of."""
+    return bytes((first, 0xFF)) + (400_000).to_bytes(8, "big") + bytes(4) + bytes(400_000)
+
+
 @pytest.mark.parametrize(
     ("frames", "code"),
     [
@@ -133,6 +138,7 @@ def test_other_upgrades_are_ignored(server: Server) -> None:
         (b"\x83\x80\0\0\0\0", 1002),  # no such opcode
         (b"\x81\x01a", 1002),  # not masked
         (b"\x82\xff\0\0\0\0\0\x10\0\0\0\0\0\0", 1009),  # 1 MiB is announced
+        (large(0x02) + large(0x00) + large(0x80)[:14], 1009),  # three fragments add up to more
     ],
 )
 def test_what_breaks_the_protocol_closes(server: Server, frames: bytes, code: int) -> None:
@@ -144,6 +150,12 @@ def test_what_breaks_the_protocol_closes(server: Server, frames: bytes, code: in
         assert first == 0x88
         assert int.from_bytes(client.exactly(size)[:2], "big") == code
     server.wait_log(rf"left {code}")
+
+
+def test_what_is_too_large_once_inflated_closes(server: Server) -> None:
+    with opened(server, "/echo", compression="deflate") as client:
+        client.send(bytes(2_000_000))  # 2 kB on the wire
+        assert closed(client)[0] == 1009
 
 
 def test_client_that_vanishes(server: Server) -> None:
@@ -171,6 +183,29 @@ def test_messages_wait_for_the_application(server: Server) -> None:
         for number in range(500):
             client.send(str(number))
         assert client.recv(timeout=30) == "500"
+
+
+def test_a_client_that_sends_more_than_is_taken_has_to_wait(server: Server) -> None:
+    """`ws_max_queue` messages are held, the system's buffers fill, and nothing is lost."""
+    frame, limit, sent = large(0x82), 100_000_000, 0
+    with connected(server.port) as client:
+        client.say(HANDSHAKE % b"/holds" + b"\x81\x85\0\0\0\0begin")
+        client.head()
+        server.wait_log("^holds")
+        client.sock.settimeout(2)
+        try:
+            while sent < limit:
+                sent += client.sock.send(frame[sent % len(frame) :])
+        except TimeoutError:
+            pass
+        assert sent < limit
+        client.sock.settimeout(60)
+        with connected(server.port) as other:
+            other.get("/release")
+            assert other.answer().body == b"http"
+        client.say((frame[sent % len(frame) :] if sent % len(frame) else b"") + b"\x81\x83\0\0\0\0end")
+        expected = b"%d" % -(-sent // len(frame))
+        assert client.exactly(2 + len(expected)) == bytes((0x81, len(expected))) + expected
 
 
 def test_sending_waits_for_the_client(server: Server) -> None:

@@ -12,12 +12,16 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
+RELEASED = asyncio.Event()  # by any request over HTTP
+
+
 def tell(*words: object) -> None:
     print(*words, file=sys.stderr, flush=True)
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
+        RELEASED.set()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
         await send({"type": "http.response.body", "body": b"http"})
     elif scope["type"] == "websocket":
@@ -117,6 +121,20 @@ async def slow(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "websocket.send", "text": str(count)})
 
 
+async def holds(scope: Scope, receive: Receive, send: Send) -> None:
+    """Takes nothing between the first message and its release; then counts up to a text."""
+    await accept(send)
+    await receive()
+    RELEASED.clear()
+    tell("holds")
+    await RELEASED.wait()
+    count = 0
+    while (await receive()).get("text") is None:
+        count += 1
+    await send({"type": "websocket.send", "text": str(count)})
+    await until_left(receive)
+
+
 async def floods(scope: Scope, receive: Receive, send: Send) -> None:
     await accept(send)
     for number in range(300):
@@ -129,6 +147,6 @@ PATHS = {
     f"/{each.__name__}": each
     for each in (
         echo, show, chosen, closes, refuses, denies, raises_before, raises_open, returns_open, returns_before,
-        slow, floods, sends_on,
+        slow, holds, floods, sends_on,
     )
 }  # fmt: skip
