@@ -257,7 +257,7 @@ class Reader:
 
 
 class Noted:
-    """A file that notes in the log when it is closed."""
+    """A file that notes in the log when its octets go through Python, and when it is closed."""
 
     def __init__(self, environ: Environ, filelike: Any) -> None:
         self.environ = environ
@@ -265,6 +265,10 @@ class Noted:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.filelike, name)
+
+    def read(self, *size: int) -> Any:
+        note(self.environ, "read by")
+        return self.filelike.read(*size)
 
     def close(self) -> None:
         note(self.environ, "closed")

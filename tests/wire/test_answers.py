@@ -8,6 +8,7 @@ import pytest
 
 from canter.testing import Server
 from tests.policy import get
+from tests.wire.conftest import Family
 from tests.wire.dialogue import Answer, Client, Tail, ask
 
 HOW = ("bare", "checked")
@@ -325,6 +326,16 @@ class TestFields:
             answer = client.ask(ask("say", {"headers": [["Server", "mine"], ["date", "today"]]}))
             assert (answer["server"], answer["date"]) == ("mine", "today")
 
+    def test_no_server_where_it_is_not_wanted(self, worker: Family) -> None:
+        """Neither in an answer nor in a refusal; the application's own stays."""
+        with worker.fresh(server_header=False) as server, Client(server) as client:
+            answer = client.ask(ask("say", {"body": ["x"]}))
+            assert (answer.status, answer.all("server")) == (200, [])
+            assert answer["date"].endswith(" GMT")
+            assert client.ask(ask("say", {"headers": [["Server", "mine"]]}))["server"] == "mine"
+            refused = client.ask(b"BAD\r\n\r\n")
+            assert (refused.status, refused.all("server")) == (400, [])
+
     def test_connection_says_what_the_client_can_not_know(self, server: Server) -> None:
         for version, field, said in (
             (b"HTTP/1.1", b"Connection: close", ["close"]),
@@ -357,14 +368,22 @@ class TestFields:
         ],
     )
     def test_hop_by_hop(self, server: Server, tail: Tail, name: str) -> None:
-        """Dropped, and one warning for it whether this test or another one was the first to see it."""
+        """Dropped; that it is warned of once, the next test sees."""
         with Client(server) as client:
             for spelled in (name, name.lower()):
                 answer = client.ask(ask("say", {"headers": [[spelled, "chunked"]], "body": ["hello"]}))
                 is_whole(answer, "hello")
                 assert not answer.all(name)
             is_kept(client)
-        assert len(tail.lines("WARNING", f"sets {name},")) <= 1
+        assert len(tail.lines("WARNING", f"sets {name},")) <= 1  # another test may have been first
+
+    def test_hop_by_hop_is_warned_of_once(self, worker: Family) -> None:
+        with worker.fresh() as server:
+            with Client(server) as client:
+                for name in ("Keep-Alive", "keep-alive", "Keep-Alive"):
+                    is_whole(client.ask(ask("say", {"headers": [[name, "a"]], "body": ["hello"]})), "hello")
+            server.stop()  # all that it says is in the log then
+            assert server.log.count("sets Keep-Alive,") == 1
 
     def test_the_application_may_close(self, server: Server) -> None:
         for value in ("close", "Close", "x, close"):

@@ -51,6 +51,8 @@ class TestRegular:
                 assert bool(answer.chunks) == bool(given.get("before"))
                 assert client.ask(get()).status == 200
                 tail.wait(f"closed {client.name}")
+                through_python = "before" in given or begin == SIZE  # else sendfile
+                assert bool(tail.lines(f"read by {client.name}")) == through_python
         assert not tail.lines("ERROR")
 
     def test_a_range(self, server: Server, path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import termios
 import threading
 from collections.abc import Callable
 
@@ -14,7 +16,7 @@ from canter.testing import Server
 from tests.policy import get
 from tests.wire.apps import pattern
 from tests.wire.conftest import Family
-from tests.wire.dialogue import Client, Tail, ask
+from tests.wire.dialogue import Client, Tail, ask, wait_for
 from tests.wire.test_bodies import CHUNKED, EXPECT, sized
 
 LARGE = 20_000_000
@@ -176,24 +178,32 @@ class TestQueue:
     def test_499(self, worker: Family) -> None:
         if worker.worker_class not in QUEUES:
             pytest.skip("no request waits here")
-        server = worker.server(threads=1)
+        server = worker.server(threads=1, accesslog="-")
         tail = worker.tail(server)
         with Client(server) as first, Client(server) as second, Client(server) as third:
-            for client in (second, third):  # both are known to the worker
+            for client in (third, second):  # both are known to the worker
                 assert client.ask(get()).status == 200
             tail.skip()
             first.send(ask("digest", None, CHUNKED, method=b"POST"))  # occupies the one thread
             tail.wait(f"called {first.name}")
-            second.send(ask("waits", {"seconds": 0.3}))
-            third.send(ask("waits", {"seconds": 0}))
-            third.finish()
+            second.send(ask("waits", {"seconds": 0.5}))
+            wait_for(lambda: has_arrived(second))  # so it is queued before the third one
+            third.send(ask("waits", {"seconds": 0})).finish()
+            wait_for(lambda: has_arrived(third))
             first.send(b"0\r\n\r\n")
             assert first.answer().status == 200
             assert second.answer().text == "waited"
-            if not third.more():  # else it was taken before the second one
-                assert third.end
-                assert tail.wait("499 ")
-                assert not tail.lines(f"called {third.name}")
+            third.expect_end()
+            assert tail.wait("499 GET ", "its client left while it was queued")
+            assert tail.wait('HTTP/1.1" 499 ')
+            assert not tail.lines(f"called {third.name}")
+
+
+def has_arrived(client: Client) -> bool:
+    """Whether the server's system has all that the client sent, the end of it, too."""
+    unacknowledged = bytearray(4)
+    fcntl.ioctl(client.sock, termios.TIOCOUTQ, unacknowledged)
+    return not any(unacknowledged)
 
 
 class TestSlowReaders:
