@@ -144,6 +144,17 @@ def test_a_changed_number_by_signal_is_kept_over_a_reload(run) -> None:
         server.wait_log("Reload complete after .*: 2 new workers")
 
 
+def test_a_changed_number_in_the_settings_counts_over_one_by_signal(run, settings: Path) -> None:
+    settings.write_text("workers = 1")
+    with run(config=read(settings)) as server:
+        server.signal(signal.SIGTTIN)
+        settled(server, 2)
+        settings.write_text("workers = 3")
+        server.signal(signal.SIGHUP)
+        server.wait_log("Reload complete after .*: 3 new workers")
+        settled(server, 3)
+
+
 def test_no_connection_is_refused_while_it_rolls(run) -> None:
     with run(workers=2) as server:
         settled(server, 2)
