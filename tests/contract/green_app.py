@@ -18,6 +18,7 @@ who = contextvars.ContextVar("who", default="nobody")
 gate = threading.Event()
 waiting: queue.SimpleQueue[None] = queue.SimpleQueue()
 lock = threading.Lock()
+running: list[None] = []  # one for each /among that runs
 
 
 def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -46,6 +47,15 @@ def locked() -> str:
     with lock:
         time.sleep(0.001)
     return "locked"
+
+
+def among() -> str:
+    """How many such requests run now; it waits, so that others could begin."""
+    running.append(None)
+    count = len(running)
+    time.sleep(0.05)
+    running.pop()
+    return str(count)
 
 
 def talk() -> str:
@@ -82,4 +92,6 @@ def late() -> str:
     return "not reached"
 
 
-PATHS = {f"/{call.__name__}": call for call in (patched, hooked, gather, locked, talk, context, exits, late)}
+PATHS = {
+    f"/{call.__name__}": call for call in (patched, hooked, gather, locked, among, talk, context, exits, late)
+}

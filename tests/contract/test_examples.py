@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +11,18 @@ from canter.contract import get
 from canter.testing import WorkerContract
 
 WORKERS = str(Path(__file__).resolve().parents[2] / "examples" / "workers")
+
+
+def test_a_worker_class_takes_less_than_twenty_lines() -> None:
+    """As docs/workers.md promises, blank ones apart; what is left to say is how requests are run."""
+    found = {
+        node.name: len([line for line in lines[node.lineno - 1 : node.end_lineno] if line.strip()])
+        for lines in (path.read_text().splitlines() for path in Path(WORKERS).glob("*.py"))
+        for node in ast.parse("\n".join(lines)).body
+        if isinstance(node, ast.ClassDef)
+    }
+    assert found.keys() >= {"ThreadPerRequest", "FuturesWorker", "ExpressLane"}
+    assert max(found.values()) < 20, found
 
 
 class TestThreadPerRequest(WorkerContract):
