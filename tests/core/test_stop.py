@@ -10,11 +10,12 @@ import pytest
 
 from canter.testing import serve
 
+CLASSES = ["sync", "gthread", "gevent", "eventlet", "asyncio", "tornado"]
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 IDLE = 2.3  # seconds: longer than a stopping worker keeps idle connections
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent", "asyncio", "tornado"])
+@pytest.mark.parametrize("worker_class", CLASSES)
 def test_a_connection_that_was_idle_for_long_is_still_answered_after_term(worker_class, here):
     with (
         serve("apps:hanging", worker_class, cwd=here, keepalive=30) as server,
@@ -31,7 +32,7 @@ def test_a_connection_that_was_idle_for_long_is_still_answered_after_term(worker
         assert server.wait() == 0
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread"])
+@pytest.mark.parametrize("worker_class", CLASSES)
 def test_a_client_that_was_connected_but_silent_is_still_answered_after_term(worker_class, here):
     """The kernel held its connection back (TCP_DEFER_ACCEPT)."""
     with (
@@ -60,7 +61,7 @@ def test_a_second_term_changes_nothing(here):
         assert server.wait() == 0
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent", "asyncio", "tornado"])
+@pytest.mark.parametrize("worker_class", CLASSES)
 def test_an_idle_worker_beats_within_a_short_timeout(worker_class, here):
     """No `WORKER TIMEOUT` of a worker that has nothing to do."""
     with serve("apps:hanging", worker_class, cwd=here, timeout=1, keepalive=30) as server:
