@@ -28,7 +28,7 @@ from _thread import start_new_thread
 from fnmatch import fnmatchcase
 from os import _exit
 from time import monotonic_ns, sleep
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from canter import scoreboard as cells
 
@@ -46,21 +46,43 @@ HELD_UP = 1_000_000_000  # ns without a sign of life after which a hub or loop i
 OF_ANOTHER = ", held up by another request of its worker"
 
 
+class Requests(Protocol):
+    """The requests in flight: jobs of a Context, or what stands for them at a server that is not ours."""
+
+    def jobs(self) -> list[Any]:
+        """All, the oldest first."""
+
+    def overdue(self) -> list[Any]:
+        """Those whose deadline has passed, but for those that were told so already."""
+
+    def hopeless(self) -> bool:
+        """Whether nothing is left to do but requests whose deadline has passed."""
+
+
 class Interrupting(Protocol):
-    """What the watchdog asks of its worker."""
+    """What the watchdog asks of its worker. A job is one of its Requests."""
 
-    alive: bool
-    log: logging.Logger
     row: Row
-    context: Context
 
-    def interrupt(self, job: Job) -> bool:
+    @property
+    def alive(self) -> bool: ...
+
+    @property
+    def log(self) -> logging.Logger: ...
+
+    @property
+    def context(self) -> Context: ...
+
+    def describe(self, job: Any) -> str:
+        """A request, for a log line."""
+
+    def interrupt(self, job: Any) -> bool:
         """Cancel the greenlet or task of a request; False where that can't be done."""
 
-    def waits(self, job: Job) -> bool:
+    def waits(self, job: Any) -> bool:
         """Whether the greenlet or task of a request waits, for something or for its turn."""
 
-    def stack_of(self, job: Job) -> FrameType | list[FrameType] | None:
+    def stack_of(self, job: Any) -> FrameType | list[FrameType] | None:
         """Where the request's thread, greenlet or task is now."""
 
 
@@ -76,46 +98,45 @@ def by_path(default: float, rules: Iterable[tuple[str, float]]) -> Callable[[str
     return seconds
 
 
-def watch(worker: Interrupting) -> None:
+def watch(worker: Interrupting, requests: Requests) -> None:
     """Start the watchdog of this worker."""
-    start_new_thread(_watch, (worker,))
+    start_new_thread(_watch, (worker, requests))
 
 
-def _watch(worker: Interrupting) -> None:
-    context = worker.context
-    interrupted: dict[Job, int] = {}  # and when
+def _watch(worker: Interrupting, requests: Requests) -> None:
+    interrupted: dict[Any, int] = {}  # and when
     while True:
         sleep(INTERVAL)
-        for job in context.overdue():
+        for job in requests.overdue():
             try:
                 if _end(worker, job):
                     interrupted[job] = monotonic_ns()
             except Exception:  # whatever it was, other requests have deadlines, too
-                worker.log.exception("the watchdog failed at %s", job.request.request_line)
+                worker.log.exception("the watchdog failed at %s", worker.describe(job))
         if interrupted:
-            _insist(worker, interrupted)
-        if not worker.alive and context.hopeless():
-            _leave(worker)
+            _insist(worker, requests, interrupted)
+        if not worker.alive and requests.hopeless():
+            _leave(worker, requests)
 
 
-def _end(worker: Interrupting, job: Job) -> bool:
+def _end(worker: Interrupting, job: Any) -> bool:
     """Answer and explain an overdue request. True: it was interrupted, and should end soon."""
     told = job.overrule()
     if told is None:
         return False
     held_up = monotonic_ns() - worker.row[cells.BEAT] > HELD_UP and worker.waits(job)
-    end = OF_ANOTHER if held_up else ""
-    stack = f"; stack:\n{format_stack(worker.stack_of(job))}"
-    report(worker.log, describe(job), told, end, stack)
+    how = ("answered with 504" if told else "cut") + (OF_ANOTHER if held_up else "")
+    stack = format_stack(worker.stack_of(job))
+    worker.log.error("Request timeout: %s (%s); stack:\n%s", worker.describe(job), how, stack)
     if worker.interrupt(job):
         return True
     _recycle(worker, "The hung request can't be interrupted")
     return False
 
 
-def _insist(worker: Interrupting, interrupted: dict[Job, int]) -> None:
+def _insist(worker: Interrupting, requests: Requests, interrupted: dict[Any, int]) -> None:
     """Look after the requests that were interrupted: one that runs on has its worker replaced."""
-    running = set(worker.context.jobs())
+    running = set(requests.jobs())
     for job, since in list(interrupted.items()):
         if job not in running or job.started_at > since:  # it has ended
             del interrupted[job]
@@ -129,19 +150,14 @@ def _recycle(worker: Interrupting, why: str) -> None:
         worker.log.warning("%s: this worker asks to be replaced", why)
 
 
-def _leave(worker: Interrupting) -> NoReturn:
+def _leave(worker: Interrupting, requests: Requests) -> NoReturn:
     """End a worker in which nothing but hung requests is left, and what they hold up."""
-    hung = len(worker.context.jobs())
+    hung = len(requests.jobs())
     others = max(0, worker.row[cells.CONNECTIONS] - hung)
     cut = f"; other connections that are cut with them: {others}" if others else ""
     worker.log.warning("leaving without %d hung requests%s", hung, cut)
     worker.context.idle_now()
     _exit(0)
-
-
-def report(log: logging.Logger, request: str, told: bool, end: str = "", stack: str = "") -> None:
-    """The log line of an overdue request, as `description` has it; `told`: its client got a 504."""
-    log.error("Request timeout: %s (%s%s)%s", request, "answered with 504" if told else "cut", end, stack)
 
 
 def describe(job: Job) -> str:

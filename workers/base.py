@@ -218,7 +218,7 @@ class Worker:
         self.call_hook(self.cfg.post_worker_init)
         self.warm_up()
         if self.cfg.request_timeout or self.cfg.request_timeout_paths:
-            deadlines.watch(self)
+            self.watch_deadlines()
         if self.cfg.reload:
             start_reloader(self.cfg, self.code_changed)
         self.booted = True
@@ -303,6 +303,14 @@ class Worker:
         """Seconds that a path may take, where some have a limit of their own."""
         rules = self.cfg.request_timeout_paths
         return deadlines.by_path(self.cfg.request_timeout, rules) if rules else None
+
+    def watch_deadlines(self) -> None:
+        """Start the watchdog of `--request-timeout`."""
+        deadlines.watch(self, self.context)
+
+    def describe(self, job: Job) -> str:
+        """A request, for a log line."""
+        return deadlines.describe(job)
 
     def terms(self) -> Terms:
         cfg = self.cfg

@@ -11,6 +11,10 @@ A request is ours from its head (`Counted`) to the end of its answer (`log_reque
 Tornado calls once for each) or of its connection; `Parting` sees its answer go by. For
 hooks and log its head is parsed once more, by our parser, only where they are asked for.
 
+Deadlines are the watchdog's, as on every class: it answers past Tornado, on the socket, so
+that a handler that blocks the loop does not keep its client waiting. `Server` tells it
+what it asks.
+
 A poller without listeners stays for what every worker hears through it: the master's
 end, signals, and the time that a stop leaves.
 """
@@ -18,9 +22,12 @@ end, signals, and the time that a stop leaves.
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import get_ident
+from email.utils import formatdate
+from socket import SHUT_RDWR, SHUT_WR
+from threading import Lock, get_ident
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -36,18 +43,23 @@ from canter import deadlines
 from canter import scoreboard as cells
 from canter.errors import DeadlineExceeded, ProtocolError
 from canter.http._http1 import Connection, Limits
+from canter.http._response import refusal
 from canter.http.forwarded import Proxies
-from canter.workers.asyncio import TICK, AsyncioWorker
+from canter.workers.asyncio import TICK, AsyncioWorker, frames_of
 
 if TYPE_CHECKING:
+    import logging
     import socket
     from collections.abc import Awaitable
+    from types import FrameType
 
     from tornado.httputil import HTTPServerRequest, RequestStartLine
 
+    from canter.exchange import Context
     from canter.http._http1 import Request
     from canter.scoreboard import Slot
 
+EXECUTE = RequestHandler._execute.__code__  # of the coroutine that runs a handler
 GOING_AWAY, RESTARTS = 1001, 1012  # close codes of WebSockets (RFC 6455 7.4.1; IANA)
 IDLE = 2.0  # seconds that a stop leaves to a request on its way, as on the other classes
 BATCH = 128  # connections accepted in one turn of the loop, as by Tornado itself
@@ -120,6 +132,12 @@ class TornadoWorker(AsyncioWorker):
         if self.server is None:
             super().warm_up()
 
+    def watch_deadlines(self) -> None:
+        if self.server is None:
+            super().watch_deadlines()
+        else:
+            deadlines.watch(self.server, self.server)
+
     def run(self) -> None:
         if self.server is None:
             super().run()
@@ -155,20 +173,52 @@ class TornadoWorker(AsyncioWorker):
             await asyncio.sleep(TICK)
 
 
-@dataclass
+@dataclass(eq=False)
 class Visit:
     """A request that runs, and what is known of its answer."""
 
+    server: Server
+    server_conn: object
     line: str
     peer: str
     id: str
     request: Request | None = None  # where a hook or the access log wants it
-    began: int = field(default_factory=monotonic_ns)
+    started_at: int = field(default_factory=monotonic_ns)
     status_code: int = 0  # 0: nothing was sent yet
     headers: list[tuple[str, str]] = field(default_factory=list)
     sent: int = 0  # octets of the body
-    timer: asyncio.TimerHandle | None = None
+    deadline: int = 0  # ns of the monotonic clock; 0: none
+    lock: Lock = field(default_factory=Lock)  # held where the handler and the watchdog could meet
+    ended: bool = False
+    overruled: bool = False
+    stack: FrameType | list[FrameType] | None = None  # when it was overruled: its handler may end of that
     slot: Slot | None = None  # on the scoreboard; None: all were taken
+
+    def overrule(self) -> bool | None:
+        """As Job.overrule; past Tornado, whose loop may not turn."""
+        self.stack = self.server.find_stack(self)
+        stream = self.server_conn.stream if isinstance(self.server_conn, HTTP1ServerConnection) else None
+        with self.lock:
+            sock = stream.socket if isinstance(stream, IOStream) else None
+            if self.ended or sock is None:
+                return None
+            self.overruled = True
+            told = self.status_code == 0
+            with suppress(OSError):  # the client has left
+                if told:
+                    self.send_refusal(sock)
+                sock.shutdown(SHUT_WR if told else SHUT_RDWR)  # what the handler writes later fails
+            return told
+
+    def send_refusal(self, sock: socket.socket) -> None:
+        """Answer in the handler's place."""
+        date = f"Date: {formatdate(usegmt=True)}\r\n"
+        answer = refusal(DeadlineExceeded.status, DeadlineExceeded.reason, date.encode())
+        head, end, body = answer.partition(b"\r\n\r\n")
+        if self.line.startswith("HEAD "):
+            body = b""
+        self.status_code, self.sent = DeadlineExceeded.status, len(body)
+        sock.send(head + end + body)
 
     @property
     def status(self) -> str | None:
@@ -331,7 +381,8 @@ class Server(HTTPServer):
         """The head is here. Raises what the pre_request hook does."""
         context = self.worker.context
         id = headers.get("X-Request-Id", "-")
-        visit = Visit(f"{line.method} {line.path} {line.version}", peer_of(request_conn), id)
+        words = f"{line.method} {line.path} {line.version}"
+        visit = Visit(self, server_conn, words, peer_of(request_conn), id)
         self.running[request_conn] = visit
         self.row[cells.BUSY] = len(self.running)
         self.row[cells.REQUESTS] += 1
@@ -339,7 +390,7 @@ class Server(HTTPServer):
         if context.recycle_after and self.row[cells.REQUESTS] >= context.recycle_after:
             self.row[cells.RECYCLE] = self.row[cells.RECYCLE] or cells.RECYCLE_REQUESTS
         if seconds := self.deadline_of(line.path.partition("?")[0]):
-            visit.timer = self.worker.loop.call_later(seconds, self.overrule, server_conn, request_conn)
+            visit.deadline = visit.started_at + int(seconds * 1e9)
         if context.access or context.pre_request or context.post_request:
             visit.request = parsed(visit.line, headers)
         if context.pre_request is not None:
@@ -350,7 +401,7 @@ class Server(HTTPServer):
         if self.slots:
             visit.slot = self.slots.pop()
             id = "" if visit.id == "-" else visit.id
-            visit.slot.begin(visit.began, self.thread, line.method, line.path, visit.peer, id)
+            visit.slot.begin(visit.started_at, self.thread, line.method, line.path, visit.peer, id)
         else:
             self.row[cells.UNSEEN] += 1
 
@@ -359,13 +410,13 @@ class Server(HTTPServer):
         visit = self.running.pop(request_conn, None)
         if visit is None:
             return
+        with visit.lock:
+            visit.ended = True
         self.row[cells.BUSY] = len(self.running)
         self.row[cells.BYTES_OUT] += visit.sent
         if visit.slot is not None:
             visit.slot.end()
             self.slots.append(visit.slot)
-        if visit.timer is not None:
-            visit.timer.cancel()
         context = self.worker.context
         if context.post_request is not None:
             try:
@@ -373,34 +424,79 @@ class Server(HTTPServer):
             except Exception:
                 self.worker.log.exception("Exception in the post_request hook")
         if context.access is not None:
-            took, status = monotonic_ns() - visit.began, visit.status_code or ABANDONED
+            took, status = monotonic_ns() - visit.started_at, visit.status_code or ABANDONED
             context.access.record(visit.request, visit.peer, status, visit.sent, took, None, visit.headers)
 
-    def overrule(self, server_conn: object, request_conn: HTTPConnection) -> None:
-        """A deadline has passed: a 504 where nothing was sent, and the end of the connection.
+    # -- what the watchdog asks, in a thread of its own ----------------------------------------------
 
-        The handler is told as if its client had left: on_connection_close(). What it
-        still writes goes nowhere.
-        """
-        visit = self.running.get(request_conn)
-        if visit is None:
-            return
-        told = visit.status_code == 0
-        what = deadlines.description(visit.line, visit.began, visit.peer, visit.id)
-        deadlines.report(self.worker.log, what, told)
-        if told:
-            self.refuse(request_conn, visit, DeadlineExceeded)
-        close(server_conn)
+    @property
+    def alive(self) -> bool:
+        return self.worker.alive
 
-    def refuse(self, request_conn: HTTPConnection, visit: Visit, error: type[ProtocolError]) -> None:
-        """Answer in the application's place."""
-        text = f"{error.status} {error.reason}\n".encode()
-        fields = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))}
-        headers = HTTPHeaders({**fields, "Connection": "close"})
-        body = b"" if visit.line.startswith("HEAD ") else text
-        visit.status_code, visit.sent = error.status, len(body)
-        line = ResponseStartLine("HTTP/1.1", error.status, error.reason)
-        request_conn.write_headers(line, headers, body)
+    @property
+    def log(self) -> logging.Logger:
+        return self.worker.log
+
+    @property
+    def context(self) -> Context:
+        return self.worker.context
+
+    def overdue(self) -> list[Visit]:
+        """The requests whose deadline has passed, but for those that were told so already."""
+        now = monotonic_ns()
+        return [visit for visit in self.jobs() if 0 < visit.deadline <= now and not visit.overruled]
+
+    def jobs(self) -> list[Visit]:
+        """The requests that run, the oldest first."""
+        return list(self.running.values())
+
+    def hopeless(self) -> bool:
+        """Whether nothing is left but requests whose deadline has passed, and the loop does not turn."""
+        running = self.jobs()
+        stuck = monotonic_ns() - self.row[cells.BEAT] > deadlines.HELD_UP
+        return stuck and bool(running) and all(visit.overruled for visit in running)
+
+    def describe(self, visit: Visit) -> str:
+        return deadlines.description(visit.line, visit.started_at, visit.peer, visit.id)
+
+    def interrupt(self, visit: Visit) -> bool:
+        """Close its connection: once the loop turns, the handler is told as if its client had left."""
+        self.row[cells.TIMEOUTS] += 1
+        self.worker.loop.call_soon_threadsafe(close, visit.server_conn)
+        return True
+
+    def waits(self, visit: Visit) -> bool:
+        return self.on_loop() not in (None, visit)
+
+    def stack_of(self, visit: Visit) -> FrameType | list[FrameType] | None:
+        return visit.stack
+
+    def find_stack(self, visit: Visit) -> FrameType | list[FrameType] | None:
+        """Where the handler of a request is: on the loop's thread, or waiting in its task."""
+        if self.on_loop() is visit:
+            return sys._current_frames().get(self.thread)
+        for task in asyncio.all_tasks(self.worker.loop):
+            frames = frames_of(task.get_coro())
+            if frames and self.visit_of(frames[0]) is visit:
+                return frames
+        return None
+
+    def on_loop(self) -> Visit | None:
+        """The request whose handler the loop's thread runs now; None: none, or its stack does not tell."""
+        frame = sys._current_frames().get(self.thread)
+        while frame is not None:
+            if visit := self.visit_of(frame):
+                return visit
+            frame = frame.f_back
+        return None
+
+    def visit_of(self, frame: FrameType) -> Visit | None:
+        """The request that a frame runs from beginning to end; None for all frames but such of Tornado's."""
+        if frame.f_code is not EXECUTE:
+            return None
+        handler = frame.f_locals.get("self")
+        connection = handler.request.connection if isinstance(handler, RequestHandler) else None
+        return self.running.get(connection) if connection is not None else None
 
 
 class Parting(OutputTransform):
@@ -414,20 +510,23 @@ class Parting(OutputTransform):
     def transform_first_chunk(
         self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, HTTPHeaders, bytes]:
+        """What is written after the watchdog has answered goes nowhere, and is not counted."""
         if not self.server.accepting:
             headers.setdefault("Connection", "close")
             if self.connection is not None:
                 self.server.last.add(self.connection)
         if not self.server.worker.cfg.server_header:
             headers.pop("Server", None)
-        if self.visit is not None and not self.visit.status_code:
-            self.visit.status_code = status_code
-            self.visit.headers = list(headers.get_all())
-            self.visit.sent = len(chunk)
+        if self.visit is not None:
+            with self.visit.lock:
+                if not self.visit.status_code:
+                    self.visit.status_code = status_code
+                    self.visit.headers = list(headers.get_all())
+                    self.visit.sent = len(chunk)
         return status_code, headers, chunk
 
     def transform_chunk(self, chunk: bytes, finishing: bool) -> bytes:
-        if self.visit is not None:
+        if self.visit is not None and not self.visit.overruled:
             self.visit.sent += len(chunk)
         return chunk
 

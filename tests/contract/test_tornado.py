@@ -168,6 +168,7 @@ def test_deadline(tmp_path: Path) -> None:
             assert (found.status, found.fields["connection"]) == (504, "close")
             assert client.rest() == b""
         stage.server.wait_log(r"Request timeout: GET /wait/for-ever HTTP/1.1 after .* \(answered with 504\)")
+        stage.server.wait_log(r"tornado_site\.py\", line \d+, in get")
         stage.server.wait_log("^said 127.0.0.1 GET /wait/for-ever  HTTP/1.1 504 20 ")
         with stage.client() as client:
             client.send(get("/drip"))
@@ -181,6 +182,7 @@ def test_deadline(tmp_path: Path) -> None:
         with stage.client() as client:
             assert client.get("/").status == 200
         assert "Traceback" not in stage.server.log
+        assert "to be replaced" not in stage.server.log
 
 
 def test_no_descriptors_left(tmp_path: Path) -> None:
@@ -212,6 +214,28 @@ def test_what_ran_is_named_when_its_worker_ends(tmp_path: Path, way: str) -> Non
         stage.server.wait_log(rf"in flight: GET /{way} from 127.0.0.1 .*id r-17")
         with stage.client() as client:
             assert client.get("/").status == 200
+
+
+@pytest.mark.parametrize("path", ["/hang", "/spin"])
+def test_a_handler_that_blocks_the_loop_has_its_worker_replaced(tmp_path: Path, path: str) -> None:
+    """It gets a 504, and so does what it holds up, at its own deadline; the log says where it is."""
+    limits = [(path, 1), ("/wait/*", 6)]
+    with tornado(tmp_path, request_timeout_paths=limits, accesslog="-", access_log_format=FORMAT) as stage:
+        with stage.client() as client, stage.client() as held_up:
+            held_up.send(get("/wait/for-ever"))
+            stage.seen("for-ever.begun")
+            client.send(get(path, "X-Request-Id: r-17"))
+            found = client.answer()
+            assert (found.status, found.fields["connection"]) == (504, "close")
+            assert client.rest() == b""
+            stage.server.wait_log(rf"Request timeout: GET {path} .*, id r-17 \(answered with 504\); stack:")
+            stage.server.wait_log(r"tornado_site\.py\", line \d+, in get")
+            stage.server.wait_log("runs on: this worker asks to be replaced")
+            assert held_up.answer().status == 504
+            stage.server.wait_log("Request timeout: GET /wait/.*held up by another request of its worker")
+        with stage.client() as client:
+            assert client.get("/").status == 200
+        stage.server.wait_log("leaving without 2 hung requests")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1001), (signal.SIGHUP, 1012)])
