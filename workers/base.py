@@ -289,8 +289,7 @@ class Worker:
         siblings = [row for index, row in enumerate(self.scoreboard.rows()) if index != self.index]
         self.context.know_siblings(siblings, self.capacity())
         self.row[cells.CAPACITY] = self.capacity()
-        if cfg.max_requests:
-            self.context.recycle_after = cfg.max_requests + random.randint(0, cfg.max_requests_jitter)
+        self.context.recycle_after = recycle_after(cfg)
         if self.alive_fd is not None:
             self.poller.watch(self.alive_fd, self.orphaned)
 
@@ -428,3 +427,8 @@ class Worker:
             self.poller.unwatch(self.alive_fd)
         self.log.warning("the master is gone: leaving")
         self.stop(ORPHAN_GRACE)
+
+
+def recycle_after(cfg: Config) -> int:
+    """How many requests this worker serves before it asks to be replaced; 0: it never does."""
+    return cfg.max_requests and cfg.max_requests + random.randint(0, cfg.max_requests_jitter)

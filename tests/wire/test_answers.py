@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from canter.testing import Server
 from tests.policy import get
+from tests.wire.apps import pattern
 from tests.wire.conftest import Family
 from tests.wire.dialogue import Answer, Client, Tail, ask
 
@@ -97,6 +99,33 @@ class TestFraming:
             with Client(server) as client:
                 is_whole(client.ask(ask("say", {"how": how, "body": pieces}, how="checked")), "".join(pieces))
         assert not tail.lines("ERROR")
+
+    @pytest.mark.wsgi
+    @pytest.mark.parametrize(
+        ("name", "given", "body", "expected"),
+        [
+            ("hints", {"hints": [["Link", "</a>"]]}, b"", "hello world"),
+            ("digest", None, b"abc", f'[3, "{sha256(b"abc").hexdigest()}"]'),
+            ("ignores", None, b"abc", "ignored"),
+            ("ignores", {"read": 2}, b"abc", "ignored"),
+            ("large", {"size": 100_000}, b"", pattern(100_000).decode()),
+            ("large", {"size": 100_000, "pieces": 7}, b"", pattern(100_000).decode()),
+            ("reads_late", None, b"after", "before after"),
+            ("complains", {"lines": ["a line\n"]}, b"", "complained"),
+            ("waits", {"seconds": 0.05}, b"", "waited"),
+        ],
+        ids="hints digest ignores reads-a-part large pieces reads_late complains waits".split(),
+    )
+    def test_others_can_be_checked(
+        self, server: Server, tail: Tail, name: str, given: Any, body: bytes, expected: str
+    ) -> None:
+        length = b"Content-Length: %d" % len(body)
+        with Client(server) as client:
+            client.send(ask(name, given, length, how="checked", method=b"POST") + body)
+            is_whole(client.answer(), expected)
+            is_kept(client)
+        assert len(tail.lines("ERROR")) == len(tail.lines("] a line"))  # what is complained of is logged so
+        assert not tail.lines("without being closed")  # the validator's own words
 
     def test_many_pieces_stay_pieces(self, server: Server) -> None:
         with Client(server) as client:
