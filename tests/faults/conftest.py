@@ -85,7 +85,8 @@ class House:
 
     def load(self, seconds: float, rate: float = 60, slow_share: float = 0.05) -> None:
         """Begin to load the server, for so many seconds."""
-        slow = 50 if self.worker_class == "sync" else 1000  # two slots only: half of what they can do
+        # Of 60 requests a second 3 are slow: with 1 s each they would need three slots, and sync has two.
+        slow = 50 if self.worker_class == "sync" else 1000
         targets = (
             Target("/echo", method="POST", body=16384, check="echo", weight=0.10 / 0.85),
             Target(f"/echo?ms={slow}", check="echo", weight=slow_share / 0.85),
