@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from contextlib import contextmanager
 from time import monotonic
 from types import SimpleNamespace
 
@@ -23,9 +24,9 @@ YIELDING = [(each, "hanging") for each in GREENLETS] + [(each, "hanging_task") f
 LIMIT = {"request_timeout_paths": [("/?*", 1)]}  # "/" may take its time on a busy machine
 
 
-def get(server, path):
+def get(server, path, **fields):
     with httpx.Client(base_url=server.url, timeout=60) as client:
-        return client.get(path)
+        return client.get(path, headers=fields)
 
 
 def test_first_fitting_pattern_counts():
@@ -39,10 +40,10 @@ def test_hung_request_gets_504_and_its_stack_is_logged(worker_class, path, here)
     with serve(
         "apps:hanging", worker_class, cwd=here, workers=2, threads=4, **LIMIT, graceful_timeout=20
     ) as server:
-        answer = get(server, f"{path}?s=30")
+        answer = get(server, f"{path}?s=30", **{"X-Request-Id": "r-17"})
         assert answer.status_code == 504
         found = server.wait_log(
-            rf"Request timeout: GET {path}\?s=30 HTTP/1.1 after \d+\.\d+ s from 127\.0\.0\.1:\d+"
+            rf"Request timeout: GET {path}\?s=30 HTTP/1.1 after \d+\.\d+ s from 127\.0\.0\.1:\d+, id r-17 "
         )
         assert "answered with 504" in found.string
         server.wait_log(r"apps\.py\", line \d+, in hanging")
@@ -193,22 +194,37 @@ def test_a_path_may_have_its_own_limit(here):
         assert re.fullmatch(r"\d+\.\d+", found[1])
 
 
-def test_a_request_that_waited_in_the_accept_queue_gets_503(here):
-    """Its connection was not accepted while the only worker was busy."""
+# Each with room for one request: what fills it, and the settings.
+ONE_AT_A_TIME = [
+    ("sync", "hanging", "/sleep", {}),
+    ("gthread", "hanging", "/sleep", {"threads": 1}),
+    ("asyncio", "hanging", "/sleep", {"threads": 1}),
+    ("gevent", "hanging", "/sleep", {"worker_connections": 1}),
+    ("asyncio", "hanging_task", "/spin", {}),
+]
+
+
+@pytest.mark.parametrize(("worker_class", "app", "path", "settings"), ONE_AT_A_TIME)
+def test_a_new_client_that_waited_too_long_gets_503(worker_class, app, path, settings, here):
+    """In the accept queue, or in the worker's own."""
     with (
-        serve("apps:hanging", "sync", cwd=here, queue_timeout=0.2) as server,
+        serve(f"apps:{app}", worker_class, cwd=here, queue_timeout=0.5, **settings) as server,
+        warmed_up(server),
         socket.create_connection((server.host, server.port), 60) as slow,
     ):
-        slow.sendall(b"GET /sleep?s=2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        slow.sendall(b"GET %s?s=2 HTTP/1.1\r\nHost: a\r\n\r\n" % path.encode())
         server_is_busy(server)
         with socket.create_connection((server.host, server.port), 60) as waits:
             assert ask(waits, b"/").startswith(b"HTTP/1.1 503 ")
         assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_request_that_waited_too_long_gets_503(here):
+@pytest.mark.parametrize("worker_class", ["sync", "gthread", "asyncio"])
+def test_a_request_that_waited_too_long_gets_503(worker_class, here):
+    settings = {} if worker_class == "sync" else {"threads": 1}
     with (
-        serve("apps:hanging", "sync", cwd=here, queue_timeout=0.2, keepalive=5) as server,
+        serve("apps:hanging", worker_class, cwd=here, queue_timeout=0.5, keepalive=5, **settings) as server,
+        warmed_up(server),
         socket.create_connection((server.host, server.port), 60) as slow,
         socket.create_connection((server.host, server.port), 60) as waits,
     ):
@@ -219,6 +235,13 @@ def test_a_request_that_waited_too_long_gets_503(here):
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"\r\nRetry-After: " in answer
         assert slow.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@contextmanager
+def warmed_up(server):
+    """The worker has booted: nothing that is sent from now on waits for that."""
+    get(server, "/")
+    yield
 
 
 def server_is_busy(server):

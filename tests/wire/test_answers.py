@@ -114,7 +114,17 @@ class TestFraming:
             ("complains", {"lines": ["a line\n"]}, b"", "complained"),
             ("waits", {"seconds": 0.05}, b"", "waited"),
         ],
-        ids="hints digest ignores reads-a-part large pieces reads_late complains waits".split(),
+        ids=[
+            "hints",
+            "digest",
+            "ignores",
+            "reads-a-part",
+            "large",
+            "pieces",
+            "reads_late",
+            "complains",
+            "waits",
+        ],
     )
     def test_others_can_be_checked(
         self, server: Server, tail: Tail, name: str, given: Any, body: bytes, expected: str
