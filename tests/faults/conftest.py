@@ -74,6 +74,12 @@ def told(result: Result) -> Result:
     return result
 
 
+# Requests a second that keep about half of two workers busy: of 16 threads eight with a slow answer,
+# of two slots of sync one; of a loop or hub half of what one processor does beside the load.
+HALF = {"sync": 350, "gthread": 160, "tornado": 160}
+HALF_OF_A_LOOP = 1000
+
+
 class House:
     """A server and the load on it."""
 
@@ -91,8 +97,14 @@ class House:
             Target("/echo", method="POST", body=16384, check="echo", weight=0.10 / 0.85),
             Target(f"/echo?ms={slow}", check="echo", weight=slow_share / 0.85),
         )
+        connections = 16 if rate <= 60 else 16 + int(rate / 5)  # the slow ones wait on theirs
         given = {"check": "echo", "targets": targets, "duration": seconds, "rate": rate, "fresh": 0.5}
-        self._load = start(plan(f"{self.server.url}/echo", connections=16, **given))
+        self._load = start(plan(f"{self.server.url}/echo", connections=connections, **given))
+
+    @property
+    def half(self) -> float:
+        """The rate at which the server does half of what it can."""
+        return HALF.get(self.worker_class, HALF_OF_A_LOOP)
 
     def result(self) -> Result:
         """Wait for the end of the load."""

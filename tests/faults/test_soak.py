@@ -37,7 +37,7 @@ pytestmark = pytest.mark.soak
 
 def test_twenty_reloads(house: Begin) -> None:
     with house() as it:
-        it.load(seconds=45)
+        it.load(seconds=45, rate=it.half)
         for _ in range(20):
             reload(it)
             time.sleep(2)
@@ -48,7 +48,7 @@ def test_twenty_reloads(house: Begin) -> None:
 
 def test_ten_upgrades(house: Begin) -> None:
     with house() as it:
-        it.load(seconds=60)
+        it.load(seconds=60, rate=it.half)
         for _ in range(3):
             broken_upgrade(it)
             until(lambda: len(workers(it.server.pid)) == 2)
@@ -62,7 +62,7 @@ def test_ten_upgrades(house: Begin) -> None:
 
 def test_twenty_times_more_and_fewer_workers(house: Begin) -> None:
     with house() as it:
-        it.load(seconds=45)
+        it.load(seconds=45, rate=it.half)
         more_and_fewer(it, 20)
         it.nothing_lost()
 
