@@ -16,6 +16,7 @@ from pathlib import Path
 
 from canter.bench import cli, page, pictures, screenshot
 from canter.bench.advice import Advice, advise
+from canter.bench.markers import put
 from canter.bench.peers import PEERS, Environment
 from canter.bench.report import Report, Row, ScenarioInfo
 from canter.bench.scenarios import builtin
@@ -33,7 +34,7 @@ WITHIN = "10.5m"
 _LOADS = ("--least", "2.5s", "--polls", "1000", "--poll-time", "0.5s")
 """Loads long enough for what they measure, and time for two rounds."""
 PEERS_PYTHON = "build/peers-venv/bin/python"
-BEGIN, END = "<!-- made by `make comparison`: begin -->", "<!-- end -->"
+BEGIN = "<!-- made by `make comparison`: begin -->"
 _WIDTH = 1080
 _COLUMNS = {
     "rate": "answers/s",
@@ -131,15 +132,6 @@ def _advice(advice: Advice) -> str:
     return f"Advice: `{advice.command}`, because {'; '.join(advice.reasons)}."
 
 
-def put(document: str, made: str, marker: str = BEGIN) -> str:
-    """The document with what was made between its markers. Raises ValueError where it has none."""
-    before, begin, rest = document.partition(marker)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError("the markers are missing")
-    return f"{before}{begin}\n\n{made}\n\n{end}{after}"
-
-
 def poster(report: Report, scenario: ScenarioInfo) -> str:
     """The four most telling pictures of one scenario as a page of their own."""
     named = {each.name: each for each in pictures.of(report, scenario)}
@@ -165,7 +157,7 @@ def write(report: Report, document: Path, folder: Path) -> None:
     advice = advise(report)
     (folder / "comparison.html").write_text(page.render(report, advice), encoding="utf-8")
     made = text(report, advice, folder.name)
-    document.write_text(put(document.read_text(encoding="utf-8"), made), encoding="utf-8")
+    document.write_text(put(document.read_text(encoding="utf-8"), BEGIN, made), encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -180,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder.mkdir(exist_ok=True)
     try:
         screenshot.browser()
-        put(document.read_text(encoding="utf-8"), "")  # what would stop it at the end, stops it here
+        put(document.read_text(encoding="utf-8"), BEGIN, "")  # what would stop it at the end, stops it here
         if not args.show:
             words = command(args.within, args.rounds, args.peer_python, folder)
             if cli.main(words) not in (0, 1):

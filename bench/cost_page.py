@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from canter.bench.claims import Verdict, verdicts
-from canter.bench.comparison import put
 from canter.bench.cost import SCENARIOS, shown, table_rows
+from canter.bench.markers import put
 
 MARKER = "<!-- made by `python -m canter.bench.cost_page`: begin -->"
 PAGE = Path("docs/performance.md")
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("error: name the files that cost --json wrote", file=sys.stderr)
         return 2
     records = [json.loads(Path(name).read_text()) for name in files]
-    PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), text(records), MARKER), encoding="utf-8")
+    PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), MARKER, text(records)), encoding="utf-8")
     return 0
 
 

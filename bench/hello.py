@@ -14,7 +14,7 @@ def wsgi(_environ, start_response):  # type: ignore[no-untyped-def]  # types wou
     return [HELLO]
 
 
-async def asgi(scope, receive, send):  # type: ignore[no-untyped-def]
+async def asgi(scope, receive, send):  # type: ignore[no-untyped-def]  # likewise
     if scope["type"] == "lifespan":
         for step in "startup", "shutdown":
             await receive()

@@ -35,24 +35,28 @@ def browser() -> str:
 
 def png(html: str, target: Path, width: int) -> None:
     """Write what a browser window of this width shows of `html`, all of it."""
-    program = browser()
     with tempfile.TemporaryDirectory(prefix="canter-bench-") as folder:
         page = Path(folder) / "page.html"
-        common = [program, *_FLAGS, f"--user-data-dir={folder}/profile"]
+        profile = Path(folder) / "profile"
         page.write_text(html.replace("</body>", _MEASURE), encoding="utf-8")
-        shown = _run([*common, f"--window-size={width},200", "--dump-dom", page.as_uri()])
+        shown = dump(page, profile, f"{width},200")
         height = re.search(r'data-height="(\d+)"', shown)
         if height is None:
             raise NoPicture("chromium does not say how high the page is")
         page.write_text(html, encoding="utf-8")
         target.unlink(missing_ok=True)
-        size = f"--window-size={width},{height[1]}"
-        _run([*common, size, f"--screenshot={target.absolute()}", page.as_uri()])
+        _run(page, profile, f"{width},{height[1]}", f"--screenshot={target.absolute()}")
     if not target.exists():
         raise NoPicture(f"chromium did not write {target}")
 
 
-def _run(command: list[str]) -> str:
+def dump(page: Path, profile: Path, size: str) -> str:
+    """The page's document in a window of that size ("width,height"), after its scripts have run."""
+    return _run(page, profile, size, "--dump-dom")
+
+
+def _run(page: Path, profile: Path, size: str, task: str) -> str:
+    command = [browser(), *_FLAGS, f"--user-data-dir={profile}", f"--window-size={size}", task, page.as_uri()]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT, check=True)
     except subprocess.TimeoutExpired:

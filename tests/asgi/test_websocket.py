@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -225,27 +226,33 @@ def test_silent_client_is_closed() -> None:
         server.wait_log("left 1011 keepalive ping timeout")
 
 
-def test_stop_closes_sockets() -> None:
+def greet(client: ClientConnection) -> None:
+    """Its server answers."""
+    client.send("hello")
+    assert client.recv(timeout=30) == "hello"
+
+
+@contextmanager
+def greeted() -> Iterator[tuple[Server, ClientConnection]]:
+    """A server of its own, and a client that it has answered."""
     with (
         serve("sockets:app", "asyncio", cwd=APPS, graceful_timeout=60) as server,
         opened(server, "/echo") as client,
     ):
-        client.send("hello")
-        assert client.recv(timeout=30) == "hello"
+        greet(client)
+        yield server, client
+
+
+def test_stop_closes_sockets() -> None:
+    with greeted() as (server, client):
         server.signal(signal.SIGTERM)
         assert closed(client)[0] == 1001
         assert server.wait() == 0
 
 
 def test_a_reload_tells_sockets_that_the_service_restarts() -> None:
-    with (
-        serve("sockets:app", "asyncio", cwd=APPS, graceful_timeout=60) as server,
-        opened(server, "/echo") as client,
-    ):
-        client.send("hello")
-        assert client.recv(timeout=30) == "hello"
+    with greeted() as (server, client):
         server.signal(signal.SIGHUP)
         assert closed(client)[0] == 1012
         with opened(server, "/echo") as other:
-            other.send("hello")
-            assert other.recv(timeout=30) == "hello"
+            greet(other)

@@ -14,7 +14,7 @@ from canter.bench.advice import advise
 from canter.bench.budget import Budget
 from canter.bench.interface import interface
 from canter.bench.report import Report
-from tests.bench import stub
+from tests.bench import scripted
 from tests.bench.test_page import made
 
 
@@ -56,7 +56,7 @@ def test_times(text: str, seconds: float) -> None:
 
 def test_check_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     json, page = tmp_path / "report.json", tmp_path / "report.html"
-    with stub.serve(stub.Request.echo) as url:
+    with scripted.serve(scripted.Request.echo) as url:
         code = cli.main(
             ["check", f"{url}/a", "-d", "0.3", "-w", "0", "-c", "2", "-r", "50", "--json", str(json)]
         )
@@ -73,7 +73,7 @@ def test_check_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_check_of_a_server_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
-    with stub.serve(stub.Request.echo) as url:
+    with scripted.serve(scripted.Request.echo) as url:
         pass
     assert cli.main(["check", url, "-d", "0.2", "-c", "1"]) == 1
     assert "nothing was answered right: refused" in " ".join(capsys.readouterr().out.split())

@@ -14,7 +14,7 @@ from canter.bench.peers import Peer
 from canter.bench.plan import Target
 from canter.bench.report import Report
 from canter.bench.scenarios import Scenario
-from tests.bench import stub
+from tests.bench import scripted
 
 TINY = Path(__file__).with_name("tiny_server.py")
 FAST = Scenario("fast", "tiny fast answers", (Target("/"),), 4)
@@ -116,7 +116,7 @@ def test_a_rate_that_is_given_is_sent_in_the_first_round() -> None:
 
 
 def test_a_port_in_use_is_not_taken_for_the_server() -> None:
-    with stub.serve(stub.Request.echo) as url:
+    with scripted.serve(scripted.Request.echo) as url:
         report, _ = compare(good(), plans=[FAST], port=int(url.rpartition(":")[2]))
     assert report.rows[0].failure.endswith("Address already in use")
     assert report.rows[0].full is None

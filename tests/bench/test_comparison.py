@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -11,24 +10,26 @@ import pytest
 
 from canter.bench import comparison
 from canter.bench.advice import advise
+from canter.bench.markers import END, put
 from canter.bench.report import Report
 from canter.bench.scenarios import builtin
 from tests.bench.test_page import made
+from tests.programs import needed
 
-EMPTY = f"before\n{comparison.BEGIN}\nold\n{comparison.END}\nafter\n"
+EMPTY = f"before\n{comparison.BEGIN}\nold\n{END}\nafter\n"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 
 def test_the_text_between_the_markers_is_replaced() -> None:
-    once = comparison.put(EMPTY, "new")
-    assert once == f"before\n{comparison.BEGIN}\n\nnew\n\n{comparison.END}\nafter\n"
-    assert comparison.put(once, "new") == once
+    once = put(EMPTY, comparison.BEGIN, "new")
+    assert once == f"before\n{comparison.BEGIN}\n\nnew\n\n{END}\nafter\n"
+    assert put(once, comparison.BEGIN, "new") == once
     with pytest.raises(ValueError, match="markers are missing"):
-        comparison.put("before", "new")
+        put("before", comparison.BEGIN, "new")
 
 
 def test_the_document_has_the_markers() -> None:
-    assert comparison.put(DOCUMENT.read_text(), "new").count("new")
+    assert put(DOCUMENT.read_text(), comparison.BEGIN, "new").count("new")
 
 
 def test_the_text_has_all_figures() -> None:
@@ -81,8 +82,8 @@ def test_scenarios_and_peers_exist() -> None:
 
 
 @pytest.mark.timeout(400)  # four starts of a browser
-@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium")
 def test_a_recorded_report_becomes_pictures_and_text(tmp_path: Path) -> None:
+    needed("chromium")
     (tmp_path / "benchmarks.md").write_text(EMPTY)
     (report := made()).save(str(tmp_path / "report.json"))
     assert comparison.main(["--show", str(tmp_path / "report.json"), "--docs", str(tmp_path)]) == 0

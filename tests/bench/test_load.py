@@ -16,7 +16,7 @@ from canter.bench import Load, Target, run_load
 from canter.bench.background import Dribbler
 from canter.bench.load import LoadFailed
 from canter.bench.plan import PlanError, parse_url
-from tests.bench import stub
+from tests.bench import scripted
 
 SMALL = {"connections": 4, "requests": 40, "duration": 30.0}
 
@@ -26,7 +26,7 @@ def everything(result) -> int:
 
 
 def test_closed_loop_checks_every_echo() -> None:
-    with stub.serve(stub.Request.echo) as url:
+    with scripted.serve(scripted.Request.echo) as url:
         result = run_load(f"{url}/echo", method="POST", body=5000, check="echo", **SMALL)
     assert (result.sent, result.answered, result.errors) == (40, 40, {}), result.examples
     assert result.statuses == {"200": 40}
@@ -37,17 +37,17 @@ def test_closed_loop_checks_every_echo() -> None:
 def test_ids_are_unique() -> None:
     seen: list[str] = []
 
-    def script(request: stub.Request) -> bytes:
+    def script(request: scripted.Request) -> bytes:
         seen.append(request.ident)
         return request.echo()
 
-    with stub.serve(script) as url:
+    with scripted.serve(script) as url:
         run_load(url, check="echo", **SMALL)
     assert len(set(seen)) == len(seen) == 40
 
 
 def test_open_loop_sends_at_its_rate() -> None:
-    with stub.serve(stub.Request.echo) as url:
+    with scripted.serve(scripted.Request.echo) as url:
         result = run_load(f"{url}/echo", check="echo", rate=200, connections=50, duration=1.0, warmup=0.2)
     assert not result.errors, result.examples
     assert 239 <= result.sent <= 241
@@ -59,14 +59,14 @@ def test_open_loop_counts_from_the_intended_time() -> None:
     stalled = threading.Event()
     lock = threading.Lock()
 
-    def script(request: stub.Request) -> bytes:
+    def script(request: scripted.Request) -> bytes:
         with lock:
             if not stalled.is_set():
                 stalled.set()
                 time.sleep(0.4)
         return request.echo()
 
-    with stub.serve(script) as url:
+    with scripted.serve(script) as url:
         result = run_load(url, check="echo", rate=100, connections=1, duration=1.0)
     assert not result.errors, result.examples
     assert result.latency.percentile(75) > 0.1
@@ -75,22 +75,22 @@ def test_open_loop_counts_from_the_intended_time() -> None:
 def test_crosstalk_is_seen() -> None:
     last = ["none"]
 
-    def script(request: stub.Request) -> bytes:
+    def script(request: scripted.Request) -> bytes:
         mixed, last[0] = last[0], request.ident
         return request.echo(mixed)
 
-    with stub.serve(script) as url:
+    with scripted.serve(script) as url:
         result = run_load(url, check="echo", **SMALL)
     assert result.errors == {"crosstalk": 40}
     assert "instead of" in result.examples["crosstalk"]
 
 
 def test_a_changed_body_is_seen() -> None:
-    def script(request: stub.Request) -> bytes:
+    def script(request: scripted.Request) -> bytes:
         request.body = request.body[:-1]
         return request.echo()
 
-    with stub.serve(script) as url:
+    with scripted.serve(script) as url:
         result = run_load(url, method="POST", body=100, check="echo", **SMALL)
     assert result.errors == {"body": 40}
 
@@ -101,19 +101,19 @@ def test_a_changed_body_is_seen() -> None:
         (None, "closed"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nabc", "truncated"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: ten\r\nConnection: close\r\n\r\n", "malformed"),
-        (stub.answer(b"", "503 Service Unavailable"), "status-503"),
-        (stub.answer(b"abc"), "body"),
+        (scripted.answer(b"", "503 Service Unavailable"), "status-503"),
+        (scripted.answer(b"abc"), "body"),
     ],
 )
 def test_each_kind_of_error(said: bytes | None, kind: str) -> None:
-    with stub.serve(lambda request: said) as url:
+    with scripted.serve(lambda request: said) as url:
         result = run_load(url, check="length", length=1000, **SMALL)
     assert result.errors == {kind: 40}, result.examples
     assert everything(result) == result.sent == 40
 
 
 def test_a_dead_server_is_refused_and_not_hammered() -> None:
-    with stub.serve(stub.Request.echo) as url:
+    with scripted.serve(scripted.Request.echo) as url:
         pass
     result = run_load(url, connections=1, duration=0.5)
     assert set(result.errors) == {"refused"}
@@ -123,18 +123,18 @@ def test_a_dead_server_is_refused_and_not_hammered() -> None:
 def test_time_out() -> None:
     release = threading.Event()
 
-    def script(request: stub.Request) -> bytes:
+    def script(request: scripted.Request) -> bytes:
         release.wait(30)
         return request.echo()
 
-    with stub.serve(script) as url:
+    with scripted.serve(script) as url:
         result = run_load(url, connections=2, requests=2, duration=30.0, timeout=0.3)
         release.set()
     assert result.errors == {"timeout": 2}
 
 
 def test_aborting_clients_are_counted_apart() -> None:
-    with stub.serve(stub.Request.echo) as url:
+    with scripted.serve(scripted.Request.echo) as url:
         result = run_load(url, method="POST", body=2000, check="echo", abort=0.5, **SMALL)
     assert not result.errors, result.examples
     assert result.aborted > 0
@@ -142,7 +142,7 @@ def test_aborting_clients_are_counted_apart() -> None:
 
 
 def test_fresh_connections() -> None:
-    with stub.serve(stub.Request.echo) as url:
+    with scripted.serve(scripted.Request.echo) as url:
         result = run_load(url, check="echo", fresh=1.0, **SMALL)
     assert not result.errors, result.examples
     assert result.opened == 40
@@ -151,11 +151,11 @@ def test_fresh_connections() -> None:
 def test_mixed_targets() -> None:
     seen: list[str] = []
 
-    def script(request: stub.Request) -> bytes:
+    def script(request: scripted.Request) -> bytes:
         seen.append(request.target)
         return request.echo()
 
-    with stub.serve(script) as url:
+    with scripted.serve(script) as url:
         targets = [Target("/slow", check="echo"), Target("/never", weight=0)]
         result = run_load(f"{url}/fast", check="echo", targets=targets, **SMALL)
     assert not result.errors, result.examples
@@ -166,7 +166,7 @@ def test_idle_connections_and_dribblers_beside_the_load() -> None:
     enough = threading.Event()
     slow: list[str] = []
 
-    def script(request: stub.Request) -> bytes:
+    def script(request: scripted.Request) -> bytes:
         if "x-slow" in request.fields:
             slow.append(request.target)
             enough.set()
@@ -174,7 +174,7 @@ def test_idle_connections_and_dribblers_beside_the_load() -> None:
             enough.wait(30)
         return request.echo()
 
-    with stub.serve(script) as url:
+    with scripted.serve(script) as url:
         result = run_load(url, idle=10, dribblers=2, **SMALL)
     assert not result.errors, result.examples
     assert result.idle_held == 10
@@ -198,18 +198,18 @@ async def test_a_dribbler_ends_though_its_cancellation_was_swallowed() -> None:
 
 
 def test_pieces_are_timed_where_that_is_asked_for() -> None:
-    with stub.serve(stub.Request.echo) as url:
+    with scripted.serve(scripted.Request.echo) as url:
         plain = run_load(f"{url}/a", **SMALL)
         timed = run_load(f"{url}/a", timed=True, **SMALL)
     assert (plain.first.count, timed.first.count) == (0, 40)
 
 
 def test_events_and_stamps_are_timed() -> None:
-    def script(request: stub.Request) -> bytes:
+    def script(request: scripted.Request) -> bytes:
         stamp = str(time.monotonic_ns()).encode()
-        return stub.answer(stamp if request.target == "/wait" else b"data: " + stamp + b"\n\n")
+        return scripted.answer(stamp if request.target == "/wait" else b"data: " + stamp + b"\n\n")
 
-    with stub.serve(script) as url:
+    with scripted.serve(script) as url:
         stamps = run_load(f"{url}/wait", check="stamp", **SMALL)
         events = run_load(f"{url}/events", check="events", **SMALL)
     assert not stamps.errors and not events.errors
@@ -248,7 +248,7 @@ def command(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_command_line() -> None:
-    with stub.serve(stub.Request.echo) as url:
+    with scripted.serve(scripted.Request.echo) as url:
         done = command(
             f"{url}/", "-n", "20", "-d", "30", "-H", "X-A: b", "--slow", "0.5:/slow", "--check", "echo"
         )

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from canter.bench import charts, page
+from canter.bench import charts, page, screenshot
 from canter.bench.advice import advise
 from canter.bench.charts import Bar, Curve
 from canter.bench.report import Report
 from canter.bench.table import find_knee, show
 from tests.bench.samples import BLOCK, FAST, histogram, report, row, swept
+from tests.programs import needed
 
 VOID = {"meta"}
 
@@ -154,17 +153,10 @@ document.body.dataset.seen = [boxes.length, boxes.every(box => box.width > 300 &
 </script></body>"""
 
 
-@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium")
 def test_a_browser_shows_it(tmp_path: Path) -> None:
     """All pictures have a size, no text sticks out of one, nothing has to be scrolled sideways."""
+    needed("chromium")
     file = tmp_path / "page.html"
     file.write_text(page.render(made(), advise(made())).replace("</body>", PROBE))
-    command = [
-        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--disable-dev-shm-usage", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,1600",
-    ]  # fmt: skip
-    done = subprocess.run(
-        [*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=100, check=False
-    )
-    assert 'data-seen="10,true,true,"' in done.stdout, done.stdout[-500:] + done.stderr[-2000:]
+    shown = screenshot.dump(file, tmp_path / "profile", "1200,1600")
+    assert 'data-seen="10,true,true,"' in shown, shown[-500:]

@@ -7,7 +7,6 @@ successor, so no port is guessed.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ import pytest
 
 from canter.bench.load import run_load
 from canter.testing import serve
+from tests.programs import needed
 from tests.wire.dialogue import wait_for
 
 HERE = Path(__file__).resolve().parent
@@ -58,9 +58,7 @@ http {{
 @contextmanager
 def nginx(folder: Path, upstream: int) -> Iterator[str]:
     """nginx in front of a server with a Unix socket in `folder` and a port; its URL."""
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if not program:
-        pytest.fail("this test needs nginx. Debian, Ubuntu: apt install nginx", pytrace=False)
+    program = needed("nginx")
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         port, number = listener.getsockname()[1], listener.fileno()
         config = folder / "nginx.conf"

@@ -10,7 +10,6 @@ the long form alone, on every class (`make soak ARGS='tests/clients -s'` shows t
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from canter.bench.load import finish, plan, raise_file_limit, start
 from canter.bench.result import Result
 from canter.testing import Server, serve
 from tests.policy import get
+from tests.programs import needed
 from tests.wire.dialogue import Client, wait_for
 
 SLOW = 1000
@@ -55,11 +55,9 @@ def attack(server: Server, kind: str, seconds: int) -> Iterator[None]:
     """A thousand slow clients, all of them there when the block begins."""
     with Client(server) as client:
         client.ask(get())  # it serves: slowhttptest -X gets stuck where it is early
-    if not shutil.which("slowhttptest"):
-        pytest.fail("this test needs slowhttptest. Debian, Ubuntu: apt install slowhttptest", pytrace=False)
     *options, path = ATTACKS[kind]
     often = ["-n", "5"] if kind == "X" else ["-i", "5"]
-    command = ["slowhttptest", *options, *often, "-c", SLOW, "-r", SLOW, "-l", seconds, "-p", "60"]
+    command = [needed("slowhttptest"), *options, *often, "-c", SLOW, "-r", SLOW, "-l", seconds, "-p", "60"]
     process = subprocess.Popen(
         [*map(str, command), "-u", f"{server.url}{path}"],
         stdin=subprocess.DEVNULL,

@@ -1,27 +1,24 @@
-"""curl, ab and wrk agree that hello is answered. These programs are needed, not optional."""
+"""curl, ab and wrk agree that hello is answered."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from canter.testing import serve
+from tests.programs import needed
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PACKAGES = {"curl": "curl", "ab": "apache2-utils", "wrk": "wrk"}
 
 
 def run(program: str, *arguments: str) -> str:
     """What the program prints; it must exit with 0."""
-    if not shutil.which(program):
-        pytest.fail(
-            f"this test needs {program}. Debian, Ubuntu: apt install {PACKAGES[program]}", pytrace=False
-        )
-    result = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=100, check=False)
+    result = subprocess.run(
+        [needed(program), *arguments], capture_output=True, text=True, timeout=100, check=False
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 

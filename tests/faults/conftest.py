@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
@@ -24,37 +23,13 @@ import pytest
 from canter.bench.load import finish, plan, start
 from canter.bench.plan import Target
 from canter.bench.result import Result
-from canter.testing import DEADLINE, Server, serve
+from canter.testing import Server, serve
+from tests.processes import children as workers
+from tests.processes import until
 
 ASGI = "canter.bench.apps:asgi"
 WSGI = "canter.bench.apps:wsgi"
 CLASSES = ("sync", "gthread", "gevent", "eventlet", "asyncio", "tornado")
-
-
-def until(condition: Callable[[], Any], what: str = "") -> Any:
-    """The first true value of a condition that must come true."""
-    deadline = time.monotonic() + DEADLINE
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"it never came true: {what or condition}"
-        time.sleep(0.02)
-    return value
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs (a zombie does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # it may also go between open and read
-        return False
-
-
-def workers(pid: int) -> set[int]:
-    """Pids of a master's living children."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return set()
-    return {child for child in map(int, children.split()) if is_alive(child)}
 
 
 def request(path: str) -> bytes:

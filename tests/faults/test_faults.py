@@ -15,15 +15,17 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from shutil import which
 
 import pytest
 
 from canter.bench.load import run_load
 from canter.bench.result import Result
 from canter.testing import DEADLINE
+from tests.processes import children as workers
+from tests.processes import is_alive, until
+from tests.programs import needed
 
-from .conftest import WSGI, Begin, House, answer, is_alive, request, told, until, workers
+from .conftest import WSGI, Begin, House, answer, request, told
 
 
 def reload(it: House, count: int = 1) -> None:
@@ -231,9 +233,9 @@ def test_a_closed_standard_error_loses_no_request(worker_class: str, tmp_path: P
 DAY = timedelta(days=1)
 
 
-@pytest.mark.skipif(which("faketime") is None, reason="faketime is not installed (Debian: faketime)")
 def test_a_clock_that_is_set_loses_nothing(house: Begin, tmp_path: Path) -> None:
     """A day on, a day back: no request is lost, and no worker taken for dead."""
+    needed("faketime")
     clock = tmp_path / "clock"
     set_clock(clock, "+0")
     with house(env=fake_clock(clock), timeout=10) as it:
@@ -265,7 +267,7 @@ def set_clock(file: Path, jump: str) -> None:
 
 
 def date_of(it: House) -> datetime:
-    """What the server takes for now."""
+    """The server's idea of the date."""
     (found,) = re.findall(rb"\r\nDate: (.*)\r\n", it.ask())
     return parsedate_to_datetime(found.decode())
 

@@ -14,8 +14,10 @@ import pytest
 
 from canter.bench.load import run_load
 from canter.bench.plan import Target
+from tests.processes import children as workers
+from tests.processes import is_alive, until
 
-from .conftest import Begin, House, is_alive, request, told, until, workers
+from .conftest import Begin, House, request, told
 from .test_faults import (
     BEGUN,
     broken_reload,
@@ -149,7 +151,7 @@ def test_a_hung_request_is_answered_in_time(
 ) -> None:
     """Within 3 s where it may take 2; requests of the other worker go on."""
     if app == "hanging_task" and worker_class not in ("asyncio", "tornado"):
-        pytest.skip("no ASGI there")
+        pytest.skip(f"{worker_class} serves no ASGI application")
     begun = tmp_path / "begun"
     given = {"cwd": Path(__file__).parents[1] / "core", "config": BEGUN.format(path=str(begun))}
     with house(f"apps:{app}", request_timeout=2, **given) as it, it.connect() as hung:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from canter.testing import DEADLINE, Server, serve
+from tests.processes import children, until
 
 APPS = Path(__file__).with_name("apps")
 
@@ -32,30 +32,9 @@ def ask(server: Server) -> Answer:
     return Answer(int(pid), int(age), text)
 
 
-def until(condition: Callable[[], Any], what: str = "") -> Any:
-    """The first true value of a condition that must come true."""
-    deadline = time.monotonic() + DEADLINE
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"it never came true: {what or condition}"
-        time.sleep(0.02)
-    return value
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs (a zombie does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def workers(server: Server) -> set[int]:
     """Pids of the master's living children."""
-    try:
-        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return set()
-    return {pid for pid in map(int, children.split()) if is_alive(pid)}
+    return children(server.pid)
 
 
 def settled(server: Server, number: int) -> set[int]:

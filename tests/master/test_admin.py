@@ -15,8 +15,9 @@ from canter.master import admin
 from canter.master.admin import LONGEST, MOST, PATIENCE, Admin
 from canter.master.sockets import Policy, open_all
 from canter.testing import Server
+from tests.processes import until
 
-from .conftest import ask, settled, until
+from .conftest import ask, settled
 
 
 class House:

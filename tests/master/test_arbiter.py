@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from canter.scoreboard import SERVING, STATE, Scoreboard
+from tests.processes import is_alive, until
 
-from .conftest import APPS, ask, is_alive, settled, until, workers
+from .conftest import APPS, ask, settled, workers
 
 STAMP = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\]"
 

@@ -14,8 +14,9 @@ import pytest
 
 from canter.master.preload import open_sockets
 from canter.testing import Server
+from tests.processes import is_alive, until
 
-from .conftest import ask, is_alive, until, workers
+from .conftest import ask, workers
 
 
 class Loaded(NamedTuple):

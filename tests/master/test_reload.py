@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ask, settled, until, workers
+from tests.processes import until
+
+from .conftest import ask, settled, workers
 
 
 @pytest.fixture

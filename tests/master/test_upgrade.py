@@ -16,8 +16,9 @@ from shutil import which
 import pytest
 
 from canter.testing import Server
+from tests.processes import is_alive, until
 
-from .conftest import APPS, ask, is_alive, settled, until
+from .conftest import APPS, ask, settled
 
 
 @pytest.fixture

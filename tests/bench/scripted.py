@@ -65,7 +65,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def serve(script: Script) -> Iterator[str]:
-    """A running stub; its base URL."""
+    """Such a server runs; its base URL."""
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.script = script  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
