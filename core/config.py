@@ -227,6 +227,7 @@ class Config:
         WORKERS, integer(0), 0,
         "requests a worker serves before it is replaced", ("--max-requests",), brief=True,
         why="as in Gunicorn: a remedy for leaks, not a habit", zero="never",
+        note="It serves on until its successor is ready, so it serves some more (docs/reliability.md).",
     )
     max_requests_jitter = Setting(
         WORKERS, integer(0), 0,

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from canter import workers
 from canter.errors import ConfigError
+from canter.testing import serve
 
 OWN = """
 from canter import Worker
@@ -50,6 +52,24 @@ def test_an_entry_point(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert workers.resolve("own").__name__ == "Own"
     with pytest.raises(ConfigError, match="unknown worker class 'ownn'; did you mean own"):
         workers.check("ownn")
+
+
+def test_an_entry_point_of_an_installed_package(tmp_path: Path) -> None:
+    """As another package brings it: a server runs on its class."""
+    (tmp_path / "brought.py").write_text(
+        "from canter import Worker\n"
+        "class Brought(Worker):\n"
+        "    def setup(self):\n"
+        "        self.log.info('brought along')\n"
+    )
+    info = tmp_path / "brought-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brought\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[canter.workers]\nbrought = brought:Brought\n")
+    with serve("canter.bench.hello:wsgi", "brought", env={"PYTHONPATH": str(tmp_path)}) as server:
+        with urlopen(server.url, timeout=60) as answer:
+            assert answer.read() == b"Hello, world!"
+        server.wait_log("brought along")
 
 
 UNKNOWN = [

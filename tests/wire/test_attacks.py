@@ -27,9 +27,12 @@ def test_thousands_of_requests_in_one_go(server: Server) -> None:
 
 
 def test_an_extension_on_every_chunk(server: Server) -> None:
+    """Somebody else is served meanwhile, or by a worker of one request after it."""
     body = (b"1;" + b"x" * 250 + b"\r\na\r\n") * 4000 + b"0\r\n\r\n"
-    with Client(server) as client:
-        answer = client.ask(post(CHUNKED, body=body))
+    with ThreadPoolExecutor(1) as pool, Client(server) as client, Client(server) as other:
+        asking = pool.submit(client.ask, post(CHUNKED, body=body))
+        assert other.ask(get()).status == 200
+        answer = asking.result()
         assert answer.status == 200
         assert answer.text.count("a") >= 4000
         assert client.ask(get()).status == 200
